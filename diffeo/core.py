@@ -1,0 +1,216 @@
+r"""The vocabulary: the nouns of the library, and the one equation that joins them.
+
+    E(φ) = λ · ½ ∫₀¹ ‖v_t‖²_V dt  +  D(φ · source, target),      ∂_t φ_t = v_t ∘ φ_t,  φ_0 = id
+
+Registering two shapes, training a residual network and fitting a normalizing flow differ only in which words
+fill this line. Everything else in the package is an implementation of one of the abstract classes below.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, Self, TypeVar, overload
+
+import torch
+from torch import Tensor, nn
+
+State = TypeVar("State", Tensor, tuple[Tensor, ...])
+
+
+class Kernel(ABC):
+    """A reproducing kernel: what it costs to move. ``kernel(x, y)`` is the lazy matrix K(x, y)."""
+
+    @abstractmethod
+    def __call__(self, x: Tensor, y: Tensor | None = None) -> Any:
+        """The lazy Gram matrix of x, shape (n, d), against y, shape (m, d); y defaults to x."""
+
+
+class Field(nn.Module, ABC):
+    """A velocity field v in the space V of a kernel; its parameters are the module's."""
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> Tensor:
+        """v(x), shape (n, d), for positions x, shape (n, d)."""
+
+    @abstractmethod
+    def jacobian(self, x: Tensor) -> Tensor:
+        """Dv(x), shape (n, d, d): entry [i, a, b] is ∂v_a/∂x_b at x_i."""
+
+    @abstractmethod
+    def divergence(self, x: Tensor) -> Tensor:
+        """div v(x), shape (n,)."""
+
+    @abstractmethod
+    def sqnorm(self) -> Tensor:
+        """‖v‖²_V, a scalar."""
+
+    @abstractmethod
+    def lipschitz(self) -> Tensor:
+        """An upper bound of the Lipschitz constant of v, a scalar."""
+
+    @abstractmethod
+    def rescaled(self, factor: float, shift: Tensor) -> Field:
+        """The same field in other units: x becomes ``factor * x + shift``, v becomes ``factor * v``."""
+
+
+class Solver(ABC):
+    """A one-step method for ẏ = f(t, y); one step is one layer."""
+
+    order: int
+
+    @abstractmethod
+    def step(self, f: Callable[[float, State], State], t: float, dt: float, y: State) -> State:
+        """The state at t + dt; ``y`` is a tensor or a tuple of tensors, and f returns the like."""
+
+
+class Shape(ABC):
+    """Something a diffeomorphism acts on."""
+
+    x: Tensor
+    """Positions that are carried along, shape (n, d), in length units."""
+
+    @abstractmethod
+    def carried(self, phi: Diffeo) -> Self:
+        """φ · shape, the group action."""
+
+    @abstractmethod
+    def to(self, *args: Any, **kwargs: Any) -> Self:
+        """The shape with its tensors converted, as ``torch.Tensor.to`` converts them."""
+
+
+ShapeT = TypeVar("ShapeT", bound=Shape)
+
+
+class Diffeo(nn.Module, ABC):
+    """A diffeomorphism φ of R^d, with its inverse, its log-determinant, its path and its energy."""
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> Tensor:
+        """φ(x), shape (n, d), for x of shape (n, d)."""
+
+    @abstractmethod
+    def inverse(self, y: Tensor) -> Tensor:
+        """φ⁻¹(y), shape (n, d): the inverse of the map that ``forward`` computes."""
+
+    @abstractmethod
+    def with_logdet(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """φ(x), shape (n, d), and log det Dφ(x), shape (n,), of the map that ``forward`` computes.
+
+        A layer with a non-positive determinant gives NaN there: folds are never hidden behind an absolute value.
+        """
+
+    @abstractmethod
+    def path(self, x: Tensor) -> list[Tensor]:
+        """The trajectory of x: one tensor (n, d) per time, from x to φ(x)."""
+
+    @abstractmethod
+    def energy(self) -> Tensor:
+        """½ ∫ ‖v_t‖²_V dt, a scalar, in length units squared."""
+
+    @abstractmethod
+    def rescaled(self, factor: float, shift: Tensor) -> Diffeo:
+        """s ∘ φ ∘ s⁻¹ for s(x) = ``factor * x + shift``: the same map in other units, shift of shape (d,)."""
+
+    @overload
+    def __matmul__(self, other: Diffeo) -> Diffeo: ...
+    @overload
+    def __matmul__(self, other: ShapeT) -> ShapeT: ...
+    def __matmul__(self, other: Any) -> Any:
+        """``phi @ shape``, the group action; ``phi @ psi``, the composition φ∘ψ."""
+        if isinstance(other, Diffeo):
+            return composition(self, other)
+        if isinstance(other, Shape):
+            return other.carried(self)
+        return NotImplemented
+
+
+def composition(outer: Diffeo, inner: Diffeo) -> Diffeo:
+    """The diffeomorphism outer ∘ inner."""
+    return Composition([inner, outer])
+
+
+class Composition(Diffeo):
+    """Several diffeomorphisms, one after the other: ``Composition([first, second])`` is second ∘ first."""
+
+    def __init__(self, parts: Sequence[Diffeo]) -> None:
+        super().__init__()
+        if not parts:
+            raise ValueError("Composition expects at least one diffeomorphism, and got none.")
+        self.parts = nn.ModuleList(parts)
+
+    def _diffeos(self) -> list[Diffeo]:
+        return [part for part in self.parts if isinstance(part, Diffeo)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        for part in self._diffeos():
+            x = part(x)
+        return x
+
+    def inverse(self, y: Tensor) -> Tensor:
+        for part in reversed(self._diffeos()):
+            y = part.inverse(y)
+        return y
+
+    def with_logdet(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        total = x.new_zeros(len(x))
+        for part in self._diffeos():
+            x, logdet = part.with_logdet(x)
+            total = total + logdet
+        return x, total
+
+    def path(self, x: Tensor) -> list[Tensor]:
+        path = [x]
+        for part in self._diffeos():
+            path += part.path(path[-1])[1:]
+        return path
+
+    def energy(self) -> Tensor:
+        """The sum of the parts' energies: the cost of going through them one after the other, each in unit time."""
+        return torch.stack([part.energy() for part in self._diffeos()]).sum()
+
+    def rescaled(self, factor: float, shift: Tensor) -> Composition:
+        return Composition([part.rescaled(factor, shift) for part in self._diffeos()])
+
+
+class Loss(nn.Module, ABC):
+    """How far φ · source still is from the target. Losses add: ``VarifoldLoss(k) + 0.1 * LandmarkLoss()``."""
+
+    @abstractmethod
+    def forward(self, moved: Any, target: Any) -> Tensor:
+        """D(moved, target), a scalar, zero when they agree."""
+
+    def __add__(self, other: Loss) -> Loss:
+        return WeightedLosses([(1.0, self), (1.0, other)])
+
+    def __rmul__(self, weight: float) -> Loss:
+        return WeightedLosses([(float(weight), self)])
+
+
+class WeightedLosses(Loss):
+    """A sum of losses with positive weights."""
+
+    def __init__(self, terms: Sequence[tuple[float, Loss]]) -> None:
+        super().__init__()
+        self.weights = [weight for weight, _ in terms]
+        self.losses = nn.ModuleList([loss for _, loss in terms])
+        if not all(weight > 0 for weight in self.weights):
+            raise ValueError(f"the weights of a sum of losses must be positive, and are {self.weights}.")
+
+    def forward(self, moved: Any, target: Any) -> Tensor:
+        return torch.stack([w * loss(moved, target) for w, loss in zip(self.weights, self.losses, strict=True)]).sum()
+
+
+class Value(NamedTuple):
+    """What the objective is made of; each a scalar tensor."""
+
+    total: Tensor
+    energy: Tensor
+    data: Tensor
+
+
+def objective(phi: Diffeo, pairs: Iterable[tuple[Any, Any]], loss: Loss, weight: float) -> Value:
+    """E(φ) = weight · ½∫‖v_t‖²_V dt + Σ D(φ · source, target) over the pairs (source, target)."""
+    energy = phi.energy()
+    data = torch.stack([loss(phi @ source, target) for source, target in pairs]).sum()
+    return Value(weight * energy + data, energy, data)

@@ -1,0 +1,88 @@
+"""What the shapes made of points have in common: positions that move, everything else that stays."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Self
+
+import torch
+from torch import Tensor
+
+from diffeo.core import Diffeo, Shape
+
+
+class Measure(NamedTuple):
+    """A shape seen as a sum of weighted Diracs Σ w_f δ(c_f, n_f)."""
+
+    centers: Tensor
+    """Where the mass is, shape (n, d)."""
+    weights: Tensor
+    """Its amount (lengths, areas, or point weights), shape (n,)."""
+    directions: Tensor | None
+    """Unit tangents of curves, unit normals of surfaces, shape (n, d); None for points."""
+
+
+@dataclass(frozen=True, eq=False)
+class PointShape(Shape):
+    """A shape given by points: ``x`` moves, connectivity and attributes are kept.
+
+    Attributes:
+        x: positions, shape (n, d), in length units; floating point and finite.
+        attributes: per-point data, each an array whose first axis has n entries; never touched.
+    """
+
+    x: Tensor
+    attributes: dict[str, Any] = field(default_factory=dict, kw_only=True, repr=False)
+
+    def __post_init__(self) -> None:
+        check_positions(self.x, type(self).__name__)
+
+    def with_positions(self, x: Tensor) -> Self:
+        """The same shape with its points at x, shape (n, d)."""
+        return dataclasses.replace(self, x=x)
+
+    def carried(self, phi: Diffeo) -> Self:
+        """φ · shape: every point goes to φ(x)."""
+        return self.with_positions(phi(self.x))
+
+    def to(self, *args: Any, **kwargs: Any) -> Self:
+        """The shape with its positions converted; integer connectivity only changes device."""
+        x = self.x.to(*args, **kwargs)
+        changes: dict[str, Any] = {"x": x}
+        for item in dataclasses.fields(self):
+            value = getattr(self, item.name)
+            if item.name != "x" and isinstance(value, Tensor):
+                changes[item.name] = value.to(x) if value.is_floating_point() else value.to(x.device)
+        return dataclasses.replace(self, **changes)
+
+    def measure(self) -> Measure:
+        """The shape as a measure; differentiable in the positions."""
+        raise NotImplementedError
+
+
+def check_positions(x: Tensor, name: str) -> None:
+    """Raise ValueError unless x is a non-empty, finite, floating-point tensor of shape (n, d)."""
+    if not isinstance(x, Tensor) or x.ndim != 2:
+        got = f"shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+        raise ValueError(f"{name} expects positions as a tensor of shape (n, d), and got {got}.")
+    if x.shape[0] == 0 or x.shape[1] == 0:
+        raise ValueError(f"{name} expects at least one point, and got an empty tensor of shape {tuple(x.shape)}.")
+    if not x.is_floating_point():
+        raise ValueError(f"{name} expects floating-point positions, and got {x.dtype}: convert them with x.double().")
+    if not bool(torch.isfinite(x.detach()).all()):
+        bad = int((~torch.isfinite(x.detach())).any(1).sum())
+        raise ValueError(f"{name} expects finite positions: {bad} of {len(x)} points have NaN or infinite coordinates.")
+
+
+def check_connectivity(index: Tensor, n: int, corners: int, name: str) -> None:
+    """Raise ValueError unless index is an integer tensor of shape (f, corners) with entries in 0..n-1."""
+    if not isinstance(index, Tensor) or index.ndim != 2 or index.shape[1] != corners or index.is_floating_point():
+        got = f"{index.dtype} of shape {tuple(index.shape)}" if isinstance(index, Tensor) else type(index).__name__
+        raise ValueError(f"{name} expects integers of shape (f, {corners}), and got {got}.")
+    if index.shape[0] == 0:
+        raise ValueError(f"{name} is empty: for points without connectivity use Points.")
+    if int(index.min()) < 0 or int(index.max()) >= n:
+        raise ValueError(
+            f"{name} refers to points {int(index.min())}..{int(index.max())}, and there are {n} (0..{n - 1})."
+        )
