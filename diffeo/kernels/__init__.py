@@ -1,0 +1,27 @@
+"""Reproducing kernels, one definition each; K(x, y) as a lazy matrix; the fused primitives they are used in."""
+
+from diffeo.kernels.algebra import Radial, ScaledKernel, SumKernel
+from diffeo.kernels.matrix import KernelMatrix
+from diffeo.kernels.radial import (
+    CauchyKernel,
+    GaussianKernel,
+    InverseMultiquadricKernel,
+    LaplacianKernel,
+    Matern32Kernel,
+    Matern52Kernel,
+    RadialKernel,
+)
+
+__all__ = [
+    "CauchyKernel",
+    "GaussianKernel",
+    "InverseMultiquadricKernel",
+    "KernelMatrix",
+    "LaplacianKernel",
+    "Matern32Kernel",
+    "Matern52Kernel",
+    "Radial",
+    "RadialKernel",
+    "ScaledKernel",
+    "SumKernel",
+]

@@ -1,0 +1,1 @@
+"""The reference: plain torch, any dtype, device and dimension, differentiable any number of times."""

@@ -1,0 +1,5 @@
+"""Diffeomorphic registration, residual networks and normalizing flows as one program."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

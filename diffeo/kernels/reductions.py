@@ -1,0 +1,173 @@
+"""The fused primitives with their derivatives, as differentiable functions of torch tensors.
+
+Each forward pass and each vector-Jacobian product is a `Formula`, executed by the kernel's backend in one pass. A
+second derivative (``create_graph=True``) goes through the dense backend, which torch differentiates to any order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from diffeo.backends import formulas
+from diffeo.backends.dense.particles import DenseBackend
+from diffeo.backends.formulas import Formula, Jet
+
+if TYPE_CHECKING:
+    from diffeo.kernels.algebra import Radial
+
+Sum = Callable[..., tuple[Tensor, ...]]
+
+
+def summer(kernel: Radial, *jets: Jet) -> Sum:
+    """``sums(formula, rows, columns)`` with the kernel's backend, or with torch where a graph is being recorded."""
+
+    def sums(formula: Formula, rows: tuple[Tensor, ...], columns: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        recording = torch.is_grad_enabled() and any(t.requires_grad for t in (*rows, *columns))
+        backend = DenseBackend() if recording else kernel.backend
+        return backend.reduce(formula, (kernel, *jets), rows, columns)
+
+    return sums
+
+
+class _Reduction(torch.autograd.Function):
+    """A primitive: ``forward`` sums a formula, ``backward`` sums its vector-Jacobian product."""
+
+    @staticmethod
+    def forward(ctx: Any, primitive: type[Primitive], sums: Sum, *inputs: Tensor) -> Any:
+        ctx.save_for_backward(*inputs)
+        ctx.primitive, ctx.sums = primitive, sums
+        outputs = primitive.value(sums, *inputs)
+        return outputs if len(outputs) > 1 else outputs[0]
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> Any:
+        needs = ctx.needs_input_grad[2:]
+        return None, None, *ctx.primitive.pull(ctx.sums, needs, ctx.saved_tensors, cotangents)
+
+
+class Primitive:
+    """A formula with its vector-Jacobian product."""
+
+    @staticmethod
+    def value(sums: Sum, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """The outputs."""
+        raise NotImplementedError
+
+    @staticmethod
+    def pull(
+        sums: Sum, needs: tuple[bool, ...], inputs: tuple[Tensor, ...], cotangents: tuple[Tensor, ...]
+    ) -> tuple[Tensor | None, ...]:
+        """The gradients in the inputs that need one."""
+        raise NotImplementedError
+
+
+class _Product(Primitive):
+    @staticmethod
+    def value(sums: Sum, *inputs: Tensor) -> tuple[Tensor, ...]:
+        x, y, b = inputs
+        return sums(formulas.product, (x,), (y, b))
+
+    @staticmethod
+    def pull(
+        sums: Sum, needs: tuple[bool, ...], inputs: tuple[Tensor, ...], cotangents: tuple[Tensor, ...]
+    ) -> tuple[Tensor | None, ...]:
+        (x, y, b), (a,) = inputs, cotangents
+        grad_x = sums(formulas.product_pull, (x, a), (y, b))[0] if needs[0] else None
+        if needs[1]:
+            return grad_x, *sums(formulas.product_pull_both, (y, b), (x, a))
+        return grad_x, None, sums(formulas.product, (y,), (x, a))[0] if needs[2] else None
+
+
+class _Hamiltonian(Primitive):
+    @staticmethod
+    def value(sums: Sum, *inputs: Tensor) -> tuple[Tensor, ...]:
+        return sums(formulas.hamiltonian, inputs, inputs)
+
+    @staticmethod
+    def pull(
+        sums: Sum, needs: tuple[bool, ...], inputs: tuple[Tensor, ...], cotangents: tuple[Tensor, ...]
+    ) -> tuple[Tensor | None, ...]:
+        everything = (*inputs, *cotangents)
+        return sums(formulas.hamiltonian_pull, everything, everything)
+
+
+class _Divergence(Primitive):
+    @staticmethod
+    def value(sums: Sum, *inputs: Tensor) -> tuple[Tensor, ...]:
+        x, y, b = inputs
+        return sums(formulas.divergence, (x,), (y, b))
+
+    @staticmethod
+    def pull(
+        sums: Sum, needs: tuple[bool, ...], inputs: tuple[Tensor, ...], cotangents: tuple[Tensor, ...]
+    ) -> tuple[Tensor | None, ...]:
+        (x, y, b), (s,) = inputs, cotangents
+        grad_x = sums(formulas.divergence_pull, (x, s), (y, b))[0] if needs[0] else None
+        if not (needs[1] or needs[2]):
+            return grad_x, None, None
+        return grad_x, *sums(formulas.divergence_pull_source, (y, b), (x, s))
+
+
+class _Jacobian(Primitive):
+    @staticmethod
+    def value(sums: Sum, *inputs: Tensor) -> tuple[Tensor, ...]:
+        x, y, b = inputs
+        return sums(formulas.jacobian, (x,), (y, b))
+
+    @staticmethod
+    def pull(
+        sums: Sum, needs: tuple[bool, ...], inputs: tuple[Tensor, ...], cotangents: tuple[Tensor, ...]
+    ) -> tuple[Tensor | None, ...]:
+        (x, y, b), (A,) = inputs, cotangents
+        grad_x = sums(formulas.jacobian_pull, (x, A), (y, b))[0] if needs[0] else None
+        if not (needs[1] or needs[2]):
+            return grad_x, None, None
+        return grad_x, *sums(formulas.jacobian_pull_source, (y, b), (x, A))
+
+
+def product(kernel: Radial, x: Tensor, y: Tensor, b: Tensor) -> Tensor:
+    """K(x, y) b: shape (n, e) for x of shape (n, d), y (m, d), b (m, e)."""
+    return _Reduction.apply(_Product, summer(kernel), x, y, b)  # type: ignore[no-any-return]
+
+
+def hamiltonian_field(kernel: Radial, q: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
+    r"""Hamilton's equations: $(\dot q, \dot p) = (\partial_p H, -\partial_q H)$, both of shape (n, d).
+
+    Args:
+        kernel: differentiable twice at 0 (``smoothness`` ≥ 2) where gradients are wanted.
+        q, p: positions and momenta, shape (n, d).
+    """
+    return _Reduction.apply(_Hamiltonian, summer(kernel), q, p)  # type: ignore[no-any-return]
+
+
+def divergence(kernel: Radial, x: Tensor, y: Tensor, b: Tensor) -> Tensor:
+    """Div v(x), shape (n,), of v = Σ_j K(·, y_j) b_j."""
+    return _Reduction.apply(_Divergence, summer(kernel), x, y, b)[:, 0]
+
+
+def jacobian(kernel: Radial, x: Tensor, y: Tensor, b: Tensor) -> Tensor:
+    """Dv(x), shape (n, e, d), of v = Σ_j K(·, y_j) b_j with values in R^e."""
+    flat = _Reduction.apply(_Jacobian, summer(kernel), x, y, b)
+    return flat.unflatten(1, (b.shape[1], x.shape[1]))
+
+
+def hamiltonian(kernel: Radial, q: Tensor, p: Tensor) -> Tensor:
+    r"""Kinetic energy $H(q, p) = \tfrac12 \langle p, K(q, q)\,p \rangle$.
+
+    Args:
+        q: positions, shape (n, d), in length units.
+        p: momenta, shape (n, d), dual to q; same dtype and device.
+
+    Returns: a scalar, constant along exact geodesics.
+    Raises: ValueError if q and p differ in shape.
+    Source: Miller, Trouvé & Younes, J. Math. Imaging Vision, 2006.
+    """
+    if q.shape != p.shape:
+        raise ValueError(
+            f"the Hamiltonian pairs positions with momenta, and got shapes {tuple(q.shape)}, {tuple(p.shape)}."
+        )
+    return 0.5 * (p * product(kernel, q, q, p)).sum()
