@@ -50,6 +50,10 @@ class Field(nn.Module, ABC):
         """An upper bound of the Lipschitz constant of v, a scalar."""
 
     @abstractmethod
+    def arguments(self) -> dict[str, Any]:
+        """What to call the class with to build this field again: tensors, numbers, kernels."""
+
+    @abstractmethod
     def rescaled(self, factor: float, shift: Tensor) -> Field:
         """The same field in other units: x becomes ``factor * x + shift``, v becomes ``factor * v``."""
 
@@ -101,12 +105,20 @@ class Diffeo(nn.Module, ABC):
         """
 
     @abstractmethod
+    def with_jacobian(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """φ(x), shape (n, d), and Dφ(x), shape (n, d, d), of the map that ``forward`` computes."""
+
+    @abstractmethod
     def path(self, x: Tensor) -> list[Tensor]:
         """The trajectory of x: one tensor (n, d) per time, from x to φ(x)."""
 
     @abstractmethod
     def energy(self) -> Tensor:
         """½ ∫ ‖v_t‖²_V dt, a scalar, in length units squared."""
+
+    @abstractmethod
+    def arguments(self) -> dict[str, Any]:
+        """What to call the class with to build this map again: tensors, numbers, kernels, fields, other maps."""
 
     @abstractmethod
     def rescaled(self, factor: float, shift: Tensor) -> Diffeo:
@@ -119,58 +131,73 @@ class Diffeo(nn.Module, ABC):
     def __matmul__(self, other: Any) -> Any:
         """``phi @ shape``, the group action; ``phi @ psi``, the composition φ∘ψ."""
         if isinstance(other, Diffeo):
-            return composition(self, other)
+            return Compose([other, self])
         if isinstance(other, Shape):
             return other.carried(self)
         return NotImplemented
 
 
-def composition(outer: Diffeo, inner: Diffeo) -> Diffeo:
-    """The diffeomorphism outer ∘ inner."""
-    return Composition([inner, outer])
-
-
-class Composition(Diffeo):
-    """Several diffeomorphisms, one after the other: ``Composition([first, second])`` is second ∘ first."""
+class Compose(Diffeo):
+    """Several diffeomorphisms, one after the other: ``Compose([first, second])`` is second ∘ first."""
 
     def __init__(self, parts: Sequence[Diffeo]) -> None:
         super().__init__()
         if not parts:
-            raise ValueError("Composition expects at least one diffeomorphism, and got none.")
-        self.parts = nn.ModuleList(parts)
+            raise ValueError("Compose expects at least one diffeomorphism, and got none.")
+        flat = [p for part in parts for p in (part.diffeos if isinstance(part, Compose) else [part])]
+        self.parts = nn.ModuleList(flat)
 
-    def _diffeos(self) -> list[Diffeo]:
+    @property
+    def diffeos(self) -> list[Diffeo]:
+        """The parts, in the order in which they act."""
         return [part for part in self.parts if isinstance(part, Diffeo)]
 
     def forward(self, x: Tensor) -> Tensor:
-        for part in self._diffeos():
+        """Through all parts."""
+        for part in self.diffeos:
             x = part(x)
         return x
 
     def inverse(self, y: Tensor) -> Tensor:
-        for part in reversed(self._diffeos()):
+        """Back through all parts."""
+        for part in reversed(self.diffeos):
             y = part.inverse(y)
         return y
 
     def with_logdet(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Through all parts, adding their log-determinants."""
         total = x.new_zeros(len(x))
-        for part in self._diffeos():
+        for part in self.diffeos:
             x, logdet = part.with_logdet(x)
             total = total + logdet
         return x, total
 
+    def with_jacobian(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Through all parts, by the chain rule."""
+        x, jacobian = self.diffeos[0].with_jacobian(x)
+        for part in self.diffeos[1:]:
+            x, last = part.with_jacobian(x)
+            jacobian = last @ jacobian
+        return x, jacobian
+
     def path(self, x: Tensor) -> list[Tensor]:
+        """The parts' paths, joined."""
         path = [x]
-        for part in self._diffeos():
+        for part in self.diffeos:
             path += part.path(path[-1])[1:]
         return path
 
     def energy(self) -> Tensor:
         """The sum of the parts' energies: the cost of going through them one after the other, each in unit time."""
-        return torch.stack([part.energy() for part in self._diffeos()]).sum()
+        return torch.stack([part.energy() for part in self.diffeos]).sum()
 
-    def rescaled(self, factor: float, shift: Tensor) -> Composition:
-        return Composition([part.rescaled(factor, shift) for part in self._diffeos()])
+    def arguments(self) -> dict[str, Any]:
+        """The parts."""
+        return {"parts": self.diffeos}
+
+    def rescaled(self, factor: float, shift: Tensor) -> Compose:
+        """Every part in the other units."""
+        return Compose([part.rescaled(factor, shift) for part in self.diffeos])
 
 
 class Loss(nn.Module, ABC):
@@ -198,6 +225,7 @@ class WeightedLosses(Loss):
             raise ValueError(f"the weights of a sum of losses must be positive, and are {self.weights}.")
 
     def forward(self, moved: Any, target: Any) -> Tensor:
+        """Σ_k w_k D_k(moved, target)."""
         return torch.stack([w * loss(moved, target) for w, loss in zip(self.weights, self.losses, strict=True)]).sum()
 
 

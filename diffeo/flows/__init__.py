@@ -1,0 +1,10 @@
+"""Ways to a diffeomorphism: shoot it, flow it, grow it; affine maps; compositions."""
+
+from diffeo.core import Compose
+from diffeo.flows.affine import Affine
+from diffeo.flows.descent import Descent
+from diffeo.flows.flow import Flow
+from diffeo.flows.geodesic import Geodesic
+from diffeo.flows.layered import Layered
+
+__all__ = ["Affine", "Compose", "Descent", "Flow", "Geodesic", "Layered"]

@@ -1,0 +1,104 @@
+"""Velocity fields carried by momenta on control points."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from torch import Tensor
+
+from diffeo.core import Field
+from diffeo.kernels import reductions
+from diffeo.kernels.algebra import Radial
+from diffeo.kernels.momenta import Momenta
+
+
+class KernelField(Field):
+    r"""$v(x) = \sum_j K(x, c_j)\,a_j$: the fields of least norm among those with given values on the controls.
+
+    Args:
+        kernel: of the space V.
+        controls: the points c_j, shape (m, d).
+        momenta: the vectors a_j, shape (m, d); zero if left out.
+        whiten: see `Momenta`.
+    """
+
+    controls: Tensor
+
+    def __init__(
+        self, kernel: Radial, controls: Tensor, momenta: Tensor | None = None, whiten: bool | None = None
+    ) -> None:
+        super().__init__()
+        self.kernel = kernel
+        self.register_buffer("controls", controls.detach().clone())
+        self.unknown = Momenta(kernel, self.controls, momenta, whiten)
+
+    @property
+    def momenta(self) -> Tensor:
+        """The vectors a_j, shape (m, d); assign to replace them."""
+        return self.unknown()
+
+    @momenta.setter
+    def momenta(self, value: Tensor) -> None:
+        self.unknown.assign(value)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """v(x), shape (n, d)."""
+        return self.at(self.controls)(x)
+
+    def jacobian(self, x: Tensor) -> Tensor:
+        """Dv(x), shape (n, d, d)."""
+        return self.at(self.controls).jacobian(x)
+
+    def divergence(self, x: Tensor) -> Tensor:
+        """div v(x), shape (n,)."""
+        return reductions.divergence(self.kernel, x, self.controls, self.momenta)
+
+    def sqnorm(self) -> Tensor:
+        """‖v‖²_V = Σ_ij k(c_i, c_j) a_i·a_j."""
+        return self.at(self.controls).sqnorm()
+
+    def lipschitz(self) -> Tensor:
+        """√(−2k'(0)) ‖v‖_V; for a Gaussian ‖v‖_V / σ."""
+        return math.sqrt(-2 * self.kernel.slope_at_zero) * self.sqnorm().clamp(min=0).sqrt()
+
+    def at(self, controls: Tensor) -> PlainField:
+        """The field with the same momenta on other controls, without parameters of its own."""
+        return PlainField(self.kernel, controls, self.momenta)
+
+    def arguments(self) -> dict[str, Any]:
+        """Kernel, controls, momenta."""
+        momenta = self.momenta.detach()
+        return {"kernel": self.kernel, "controls": self.controls, "momenta": momenta, "whiten": self.unknown.whiten}
+
+    def rescaled(self, factor: float, shift: Tensor) -> KernelField:
+        """Controls, momenta and the kernel's scale in the other units."""
+        return KernelField(
+            self.kernel.rescaled(factor),
+            factor * self.controls + shift,
+            factor * self.momenta.detach(),
+            self.unknown.whiten,
+        )
+
+    def extra_repr(self) -> str:
+        """The kernel and the number of controls."""
+        return f"{self.kernel!r}, {len(self.controls)} controls"
+
+
+class PlainField:
+    """Σ_j K(·, c_j) a_j for tensors as they are: what the layers of flows compute with."""
+
+    def __init__(self, kernel: Radial, controls: Tensor, momenta: Tensor) -> None:
+        self.kernel, self.controls, self.momenta = kernel, controls, momenta
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """v(x), shape (n, d)."""
+        return reductions.product(self.kernel, x, self.controls, self.momenta)
+
+    def jacobian(self, x: Tensor) -> Tensor:
+        """Dv(x), shape (n, d, d)."""
+        return reductions.jacobian(self.kernel, x, self.controls, self.momenta)
+
+    def sqnorm(self) -> Tensor:
+        """‖v‖²_V."""
+        return (self.momenta * self(self.controls)).sum()

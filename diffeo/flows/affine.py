@@ -1,0 +1,70 @@
+"""Affine maps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffeo.core import Diffeo
+
+
+class Affine(Diffeo):
+    """φ(x) = A x + b; its energy is 0: affine motions are not paid for.
+
+    Args:
+        matrix: A, shape (d, d), with positive determinant.
+        translation: b, shape (d,), in length units.
+
+    Raises: ValueError if A does not keep orientation.
+    """
+
+    matrix: Tensor
+    translation: Tensor
+
+    def __init__(self, matrix: Tensor, translation: Tensor) -> None:
+        super().__init__()
+        d = len(translation)
+        if matrix.shape != (d, d) or translation.ndim != 1:
+            raise ValueError(
+                f"Affine expects a matrix (d, d) and a translation (d,), and got {tuple(matrix.shape)} and "
+                f"{tuple(translation.shape)}."
+            )
+        det = float(torch.linalg.det(matrix.detach().double()))
+        if not det > 0:
+            raise ValueError(f"Affine expects a matrix with positive determinant, and got {det:.3g}: it would fold.")
+        self.register_buffer("matrix", matrix.detach().clone())
+        self.register_buffer("translation", translation.detach().clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """A x + b."""
+        return x @ self.matrix.T + self.translation
+
+    def inverse(self, y: Tensor) -> Tensor:
+        """A⁻¹(y − b)."""
+        return torch.linalg.solve(self.matrix, (y - self.translation).T).T
+
+    def with_logdet(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """A x + b, and log det A for every point."""
+        return self(x), torch.linalg.det(self.matrix).log().expand(len(x))
+
+    def with_jacobian(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """A x + b, and A for every point."""
+        return self(x), self.matrix.expand(len(x), -1, -1)
+
+    def path(self, x: Tensor) -> list[Tensor]:
+        """Start and end."""
+        return [x, self(x)]
+
+    def energy(self) -> Tensor:
+        """0."""
+        return self.matrix.new_zeros(())
+
+    def arguments(self) -> dict[str, Any]:
+        """Matrix and translation."""
+        return {"matrix": self.matrix, "translation": self.translation}
+
+    def rescaled(self, factor: float, shift: Tensor) -> Affine:
+        """The same motion in other units."""
+        return Affine(self.matrix, factor * self.translation + shift - self.matrix @ shift)

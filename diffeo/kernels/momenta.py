@@ -1,0 +1,64 @@
+"""Momenta as unknowns: well-posed coordinates for an optimizer.
+
+The energy of momenta p on controls c is ½ pᵀK(c, c)p, badly conditioned wherever controls are close together. In
+p = L⁻ᵀz with LLᵀ = K(c, c) + εI it is ½‖z‖² (up to ε), so that z is what an optimizer should see.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from diffeo.kernels.algebra import Radial
+
+RIDGE = 1e-3  # ε relative to k(0): smaller ones only add directions that rounding errors fill
+LARGEST = 6000  # controls up to which the factorization pays: its cost grows with the cube
+
+
+class Momenta(nn.Module):
+    """Momenta p, shape (m, d), on controls; the parameter is ``coordinates``, which is z or, unwhitened, p itself.
+
+    Args:
+        kernel: of the space V.
+        controls: shape (m, d).
+        value: initial momenta, shape (m, e); zero if left out.
+        whiten: optimize z instead of p; None means yes up to 6,000 controls.
+    """
+
+    factor: Tensor | None
+
+    def __init__(
+        self, kernel: Radial, controls: Tensor, value: Tensor | None = None, whiten: bool | None = None
+    ) -> None:
+        super().__init__()
+        self.whiten = len(controls) <= LARGEST if whiten is None else whiten
+        self.register_buffer("factor", cholesky(kernel, controls) if self.whiten else None, persistent=False)
+        if value is None:
+            value = torch.zeros_like(controls)
+        self.coordinates = nn.Parameter(self.inverse(value.detach()))
+
+    def forward(self) -> Tensor:
+        """P, shape (m, d)."""
+        if self.factor is None:
+            return self.coordinates
+        return torch.linalg.solve_triangular(self.factor.T, self.coordinates, upper=True)
+
+    def inverse(self, momenta: Tensor) -> Tensor:
+        """The coordinates of given momenta."""
+        return momenta.clone() if self.factor is None else self.factor.T @ momenta
+
+    @torch.no_grad()
+    def assign(self, momenta: Tensor) -> None:
+        """Replace the momenta."""
+        if momenta.shape != self.coordinates.shape:
+            raise ValueError(f"expected momenta of shape {tuple(self.coordinates.shape)}, got {tuple(momenta.shape)}.")
+        self.coordinates.copy_(self.inverse(momenta))
+
+
+@torch.no_grad()
+def cholesky(kernel: Radial, controls: Tensor) -> Tensor:
+    """L with LLᵀ = K(c, c) + εI, in the controls' dtype; factored in float64."""
+    c = controls.double()
+    gram = kernel(c).dense()
+    gram.diagonal().add_(RIDGE * kernel.at_zero)
+    return torch.linalg.cholesky(gram).to(controls.dtype)
