@@ -79,6 +79,10 @@ class Shape(ABC):
         """φ · shape, the group action."""
 
     @abstractmethod
+    def with_positions(self, x: Tensor) -> Self:
+        """The same shape with its positions at x, shape (n, d)."""
+
+    @abstractmethod
     def to(self, *args: Any, **kwargs: Any) -> Self:
         """The shape with its tensors converted, as ``torch.Tensor.to`` converts them."""
 
@@ -135,6 +139,22 @@ class Diffeo(nn.Module, ABC):
         if isinstance(other, Shape):
             return other.carried(self)
         return NotImplemented
+
+
+class Grown(Diffeo):
+    """A diffeomorphism that is not optimized but grows, layer upon layer, each lowering the loss a little."""
+
+    @abstractmethod
+    def grow(self, pairs: Sequence[tuple[Any, Any]], loss: Loss) -> bool:
+        """Add a layer; False where none lowers Σ D(φ · source, target) any more."""
+
+    @abstractmethod
+    def growth(self) -> dict[str, Any]:
+        """What has grown so far, as nested dicts and lists of tensors and numbers."""
+
+    @abstractmethod
+    def regrow(self, growth: dict[str, Any]) -> None:
+        """Take up what ``growth`` gave."""
 
 
 class Compose(Diffeo):
@@ -207,6 +227,10 @@ class Loss(nn.Module, ABC):
     def forward(self, moved: Any, target: Any) -> Tensor:
         """D(moved, target), a scalar, zero when they agree."""
 
+    @abstractmethod
+    def rescaled(self, factor: float) -> Loss:
+        """The same comparison for shapes in other units, lengths being multiplied by ``factor``."""
+
     def __add__(self, other: Loss) -> Loss:
         return WeightedLosses([(1.0, self), (1.0, other)])
 
@@ -226,7 +250,17 @@ class WeightedLosses(Loss):
 
     def forward(self, moved: Any, target: Any) -> Tensor:
         """Σ_k w_k D_k(moved, target)."""
-        return torch.stack([w * loss(moved, target) for w, loss in zip(self.weights, self.losses, strict=True)]).sum()
+        return torch.stack([w * loss(moved, target) for w, loss in self.terms]).sum()
+
+    def rescaled(self, factor: float) -> WeightedLosses:
+        """Every loss in the other units, with the same weights."""
+        return WeightedLosses([(w, loss.rescaled(factor)) for w, loss in self.terms])
+
+    @property
+    def terms(self) -> list[tuple[float, Loss]]:
+        """Weights and losses."""
+        losses = [loss for loss in self.losses if isinstance(loss, Loss)]
+        return list(zip(self.weights, losses, strict=True))
 
 
 class Value(NamedTuple):

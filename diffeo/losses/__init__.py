@@ -1,0 +1,16 @@
+"""Losses: how far apart two shapes still are. One family per file."""
+
+from diffeo.core import WeightedLosses
+from diffeo.losses.landmarks import LandmarkLoss
+from diffeo.losses.measures import CurrentLoss, MeasureLoss, MMDLoss, VarifoldLoss
+from diffeo.losses.sinkhorn import SinkhornLoss
+
+__all__ = [
+    "CurrentLoss",
+    "LandmarkLoss",
+    "MMDLoss",
+    "MeasureLoss",
+    "SinkhornLoss",
+    "VarifoldLoss",
+    "WeightedLosses",
+]
