@@ -1,0 +1,1 @@
+"""Laws, run over a list of every implementation: see `zoo`."""
