@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from typing import Any, Self
 
 import torch
@@ -61,10 +62,10 @@ class Radial(Kernel):
         return replace(self, backend=backend)
 
     def __add__(self, other: Radial) -> Radial:
-        return SumKernel((self, other))
+        return SumKernel((self, other), backend=self.backend) if isinstance(other, Radial) else NotImplemented
 
     def __rmul__(self, weight: float) -> Radial:
-        return ScaledKernel(float(weight), self)
+        return ScaledKernel(weight, self, backend=self.backend)
 
 
 @dataclass(frozen=True)
@@ -110,8 +111,10 @@ class ScaledKernel(Radial):
     kernel: Radial
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.weight) and self.weight > 0):
-            raise ValueError(f"a kernel can be multiplied by a positive number only, and got {self.weight}.")
+        number = isinstance(self.weight, Real) and not isinstance(self.weight, bool)
+        if not (number and math.isfinite(self.weight) and self.weight > 0):
+            raise ValueError(f"a kernel can be multiplied by a positive number only, and got {self.weight!r}.")
+        object.__setattr__(self, "weight", float(self.weight))
 
     @property
     def smoothness(self) -> float:  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any, Self
 
 from diffeo.kernels.algebra import Radial
 
 TINY = 1e-30  # added under square roots: at u = 0 the derivative is finite, and times D = 0 exactly 0
+SMALL = 1e-16  # the same where the inverse root is cubed: in float32, that of TINY would overflow, and ∞ · 0 is NaN
 
 
 @dataclass(frozen=True)
@@ -21,13 +23,14 @@ class RadialKernel(Radial):
     scale: float
 
     def __post_init__(self) -> None:
-        if isinstance(self.scale, bool) or not isinstance(self.scale, (int, float)):
+        if isinstance(self.scale, bool) or not isinstance(self.scale, Real):
             raise ValueError(f"{type(self).__name__} expects its scale as a number, and got {self.scale!r}.")
         if not (math.isfinite(self.scale) and self.scale > 0):
             raise ValueError(
                 f"{type(self).__name__} expects a positive, finite scale (a length in the data's units), "
                 f"and got {self.scale}."
             )
+        object.__setattr__(self, "scale", float(self.scale))
 
     def rescaled(self, factor: float) -> Self:
         """The kernel with its scale times ``factor``."""
@@ -104,6 +107,6 @@ class LaplacianKernel(RadialKernel):
     def jet(self, u: Any) -> tuple[Any, Any, Any]:
         """k, k', k''."""
         c = 1 / self.scale**2
-        s = (c * u + TINY).sqrt()
+        s, inverse = (c * u + TINY).sqrt(), 1 / (c * u + SMALL).sqrt()
         k = (-1.0 * s).exp()
-        return k, -c / 2 * k / s, c**2 / 4 * k * (1 + s) / (s * s * s)
+        return k, -c / 2 * k / s, c**2 / 4 * k * (1 + s) * (inverse * inverse * inverse)
