@@ -220,8 +220,9 @@ def share_exponentials(old: Trace) -> Trace:
     def exponential(argument: int, factor: float) -> Scalar:
         widest = min((c for a, c in exponents.values() if a == argument), key=abs)
         doublings = math.log2(factor / widest) if factor * widest > 0 else 0.5
-        if 0 < doublings <= 6 and abs(doublings - round(doublings)) < 1e-9:
-            half = exponential(argument, factor / 2)
+        whole = round(doublings)
+        if 0 < whole <= 6 and abs(doublings - whole) < 1e-9:
+            half = exponential(argument, widest * 2 ** (whole - 1))  # from the widest, or rounding would end elsewhere
             return half * half
         return (factor * Scalar(new, moved[argument])).exp()
 

@@ -36,7 +36,7 @@ class CPUBackend(Backend):
         inputs = (*rows, *columns)
         return (
             inputs[0].dtype in (torch.float32, torch.float64)
-            and all(not t.is_cuda for t in inputs)
+            and all(t.device.type == "cpu" for t in inputs)
             and max(t.shape[1] for t in (*rows, *columns)) <= UNROLLED**2
             and inputs[0].shape[1] <= UNROLLED
         )
@@ -118,6 +118,15 @@ def share(work: Callable[[int, int], None], n: int, pairs: int) -> None:
     threads = torch.get_num_threads()
     bounds = np.linspace(0, n, threads + 1).astype(int)
     list(pool(threads).map(work, bounds[:-1], bounds[1:]))
+
+
+def forked() -> None:
+    """In a forked process the threads are gone, and waiting for them would never end: forget them."""
+    pool.cache_clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=forked)
 
 
 @lru_cache(maxsize=4)

@@ -45,10 +45,9 @@ class DenseBackend(Backend):
         """Σ_j of the formula's terms, chunk by chunk of rows."""
         n, m = len(rows[0]), len(columns[0])
         width = max(t.shape[1] for t in (*rows, *columns))
-        chunk = max(1, CHUNK // (m * width))
-        parts = [
-            terms(formula, jets, [r[start : start + chunk] for r in rows], columns) for start in range(0, n, chunk)
-        ]
+        chunk = max(1, CHUNK // max(1, m * width))
+        starts = range(0, max(1, n), chunk)  # also without rows there is one part, which is empty
+        parts = [terms(formula, jets, [r[start : start + chunk] for r in rows], columns) for start in starts]
         return tuple(torch.cat(column) for column in zip(*parts, strict=True)) if len(parts) > 1 else parts[0]
 
     def unavailable(self) -> str | None:
