@@ -10,7 +10,7 @@ from torch import Tensor
 from diffeo.core import Field
 from diffeo.kernels import reductions
 from diffeo.kernels.algebra import Radial
-from diffeo.kernels.momenta import Momenta
+from diffeo.kernels.momenta import Momenta, follow_controls
 
 
 class KernelField(Field):
@@ -32,6 +32,7 @@ class KernelField(Field):
         self.kernel = kernel
         self.register_buffer("controls", controls.detach().clone())
         self.unknown = Momenta(kernel, self.controls, momenta, whiten)
+        self.register_load_state_dict_post_hook(follow_controls)
 
     @property
     def momenta(self) -> Tensor:

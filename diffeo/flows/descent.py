@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,7 @@ class Descent(Layered, Grown):
 
     STRENGTH = 0.5  # of the certified range, beyond which a layer could fold
     HALVINGS = 12  # of a step, before growth is called finished
+    REMEMBERED = 4  # sets of points whose images are kept
 
     controls: Tensor | None
 
@@ -45,7 +46,7 @@ class Descent(Layered, Grown):
         self.register_buffer("controls", None if controls is None else controls.detach().clone())
         self.fields = nn.ModuleList(fields)
         self._step = math.inf
-        self._reached: tuple[Tensor, int, Tensor] | None = None
+        self._reached: list[_Reached] = []
 
     def layer_fields(self) -> list[KernelField]:
         """The displacement fields, first to last."""
@@ -57,13 +58,15 @@ class Descent(Layered, Grown):
 
     def forward(self, x: Tensor) -> Tensor:
         """φ(x); points asked for again after growth go through the new layers only."""
-        start, moved = 0, x
-        if self._reached is not None and self._reached[0] is x:
-            _, start, moved = self._reached
+        recording = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *self.parameters()))
+        if recording or x.is_inference() or torch.is_inference_mode_enabled():
+            return super().forward(x)
+        versions = [version(field.controls, field.unknown.coordinates) for field in self.layer_fields()]
+        start, moved = next((r.resumed(x, versions) for r in self._reached if r.x is x), (0, x))
         for layer in self.layers()[start:]:
             moved = layer(moved)
-        if not moved.requires_grad:
-            self._reached = (x, len(self.fields), moved)
+        kept = [r for r in self._reached if r.x is not x]
+        self._reached = [*kept[1 - self.REMEMBERED :], _Reached(x, version(x), versions, moved, version(moved))]
         return moved
 
     def append(self, controls: Tensor, momenta: Tensor) -> None:
@@ -100,7 +103,7 @@ class Descent(Layered, Grown):
 
     def regrow(self, growth: dict[str, Any]) -> None:
         """Take up saved layers."""
-        self.fields, self._step, self._reached = nn.ModuleList(), growth["step"], None
+        self.fields, self._step, self._reached = nn.ModuleList(), growth["step"], []
         for controls, momenta in growth["layers"]:
             self.append(controls, momenta)
 
@@ -128,6 +131,27 @@ class Descent(Layered, Grown):
         fields = [field.rescaled(factor, shift) for field in self.layer_fields()]
         controls = None if self.controls is None else factor * self.controls + shift
         return Descent(self.kernel.rescaled(factor), controls, fields)
+
+
+class _Reached(NamedTuple):
+    """Where points have got to, and the versions of everything this rests on: tensors change in place."""
+
+    x: Tensor
+    x_version: Any
+    layers: list[Any]
+    moved: Tensor
+    moved_version: Any
+
+    def resumed(self, x: Tensor, layers: list[Any]) -> tuple[int, Tensor]:
+        """The first layer still to pass, and the points there."""
+        done = len(self.layers)
+        unchanged = self.x_version == version(x) and self.moved_version == version(self.moved)
+        return (done, self.moved) if unchanged and self.layers == layers[:done] else (0, x)
+
+
+def version(*tensors: Tensor) -> Any:
+    """Something that differs after the tensors were changed or replaced."""
+    return [(t.data_ptr(), t._version) for t in tensors]
 
 
 def value_and_gradient(shape: Any, target: Any, loss: Loss) -> tuple[Tensor, Tensor, float]:

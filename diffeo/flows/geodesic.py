@@ -11,7 +11,7 @@ from diffeo.core import Solver
 from diffeo.flows.layered import Layer, Layered, identities
 from diffeo.kernels import reductions
 from diffeo.kernels.algebra import Radial
-from diffeo.kernels.momenta import Momenta
+from diffeo.kernels.momenta import Momenta, follow_controls
 from diffeo.solvers import Ralston, check_steps, integrate
 
 
@@ -53,6 +53,7 @@ class Geodesic(Layered):
         self.kernel, self.solver, self.steps = kernel, solver or Ralston(), check_steps(steps)
         self.register_buffer("controls", controls.detach().clone())
         self.unknown = Momenta(kernel, self.controls, momenta, whiten)
+        self.register_load_state_dict_post_hook(follow_controls)
 
     @property
     def momenta(self) -> Tensor:

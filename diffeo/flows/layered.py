@@ -38,7 +38,8 @@ class Layer(ABC):
     def inverse(self, y: Tensor) -> Tensor:
         """The x with layer(x) = y, by damped Newton to rounding; differentiable by the implicit function theorem.
 
-        Raises: ArithmeticError where Newton's method finds no solution, which happens where the layer folds.
+        Raises: ArithmeticError where Newton's method finds no solution, or one with a non-positive determinant: where
+            the layer folds.
         """
         with torch.no_grad():
             x = newton(self.with_jacobian, y, guess=2 * y - self(y))
@@ -76,6 +77,9 @@ def newton(function: Callable[[Tensor], tuple[Tensor, Tensor]], y: Tensor, guess
             f"the inverse of a layer was not found at {int((residual > 1e3 * tolerance).sum())} of {len(y)} points "
             f"(residual up to {worst:.2g}): the layer folds there, or takes too large a step. Use more steps."
         )
+    folded = int((torch.linalg.det(jacobian) <= 0).sum())
+    if folded:
+        raise ArithmeticError(f"a layer folds at {folded} of {len(y)} points and has no inverse there. Use more steps.")
     return x
 
 

@@ -6,6 +6,8 @@ p = L⁻ᵀz with LLᵀ = K(c, c) + εI it is ½‖z‖² (up to ε), so that z 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -26,12 +28,15 @@ class Momenta(nn.Module):
     """
 
     factor: Tensor | None
+    anchors: Tensor
 
     def __init__(
         self, kernel: Radial, controls: Tensor, value: Tensor | None = None, whiten: bool | None = None
     ) -> None:
         super().__init__()
         self.whiten = len(controls) <= LARGEST if whiten is None else whiten
+        self.kernel = kernel
+        self.register_buffer("anchors", controls.detach().clone(), persistent=False)
         self.register_buffer("factor", cholesky(kernel, controls) if self.whiten else None, persistent=False)
         if value is None:
             value = torch.zeros_like(controls)
@@ -47,12 +52,23 @@ class Momenta(nn.Module):
         """The coordinates of given momenta."""
         return momenta.clone() if self.factor is None else self.factor.T @ momenta
 
+    def follow(self, controls: Tensor) -> None:
+        """Whiten on other controls, whose coordinates are about to be, or have been, loaded."""
+        if not torch.equal(self.anchors, controls):
+            self.anchors = controls.detach().clone()
+            self.factor = cholesky(self.kernel, controls) if self.whiten else None
+
     @torch.no_grad()
     def assign(self, momenta: Tensor) -> None:
         """Replace the momenta."""
         if momenta.shape != self.coordinates.shape:
             raise ValueError(f"expected momenta of shape {tuple(self.coordinates.shape)}, got {tuple(momenta.shape)}.")
         self.coordinates.copy_(self.inverse(momenta))
+
+
+def follow_controls(module: Any, *_: Any) -> None:
+    """After ``load_state_dict``: loaded coordinates are those of momenta on the controls loaded with them."""
+    module.unknown.follow(module.controls)
 
 
 @torch.no_grad()
