@@ -70,6 +70,8 @@ class _Inner(torch.autograd.Function):
         saved = list(ctx.saved_tensors)
         c, n, w, c2, n2, w2 = saved[:6] if ctx.directed else (saved[0], None, saved[1], saved[2], None, saved[3])
         if torch.is_grad_enabled():  # a second derivative was asked for
+            if ctx.factor == 2.0:
+                c2, n2, w2 = c, n, w  # of ⟨μ, μ⟩: the second side moves too
             parts = potentials(ctx.kernel, ctx.orientation, c, n, c2, n2, w2)
         else:
             parts = saved[6:] if ctx.directed else saved[4:]

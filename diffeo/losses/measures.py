@@ -61,7 +61,7 @@ class MeasureLoss(Loss):
         )
 
     def _square_of(self, target: PointShape, nu: Parts) -> Tensor:
-        if target.x.requires_grad:
+        if any(t is not None and t.requires_grad for t in nu):
             return square(self.kernel, self.orientation, nu)
         if target not in self._targets:
             with torch.no_grad():
