@@ -1,0 +1,110 @@
+"""Names on the command line, and the objects that they stand for.
+
+Each table is an enumeration: the member's name is what the user types, its value what ``diffeo`` calls the object.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any
+
+import diffeo
+
+
+class Loss(Enum):
+    """How far two shapes are from each other."""
+
+    varifold = "VarifoldLoss"
+    current = "CurrentLoss"
+    mmd = "MMDLoss"
+    sinkhorn = "SinkhornLoss"
+    landmarks = "LandmarkLoss"
+
+
+class Model(Enum):
+    """The way to a diffeomorphism."""
+
+    geodesic = "Geodesic"
+    flow = "Flow"
+    descent = "Descent"
+
+
+class Align(Enum):
+    """The motion that comes before the deformation, and costs nothing."""
+
+    none = "NoAlignment"
+    rigid = "Rigid"
+    similarity = "Similarity"
+    affine = "FullAffine"
+
+
+class Solver(Enum):
+    """The integrator of the flow."""
+
+    euler = "Euler"
+    midpoint = "Midpoint"
+    heun = "Heun"
+    ralston = "Ralston"
+    rk4 = "RK4"
+    dopri5 = "Adaptive"
+
+
+class Backend(Enum):
+    """Who computes sums over pairs of points."""
+
+    auto = "AutoBackend"
+    dense = "DenseBackend"
+    cpu = "CPUBackend"
+    keops = "KeOpsBackend"
+
+
+class DType(Enum):
+    """The precision."""
+
+    float32 = "float32"
+    float64 = "float64"
+
+
+def kind(choice: Loss | Model | None) -> Any:
+    """The class that a choice names: it is built later, when the scales of the data are known."""
+    return None if choice is None else getattr(diffeo, choice.value)
+
+
+def instance(choice: Align | Solver | None) -> Any:
+    """An object of the class that a choice names."""
+    return None if choice is None else getattr(diffeo, choice.value)()
+
+
+def backend(choice: Backend | None) -> Any:
+    """A backend. Raises ValueError where it cannot work on this machine."""
+    if choice is None:
+        return None
+    chosen = getattr(diffeo, choice.value)()
+    reason = chosen.unavailable()
+    if reason is not None:
+        raise ValueError(f"--backend {choice.name} does not work here: {reason}")
+    return chosen
+
+
+def dtype(choice: DType | None) -> Any:
+    """A torch dtype."""
+    import torch
+
+    return None if choice is None else getattr(torch, choice.value)
+
+
+def device(name: str | None) -> Any:
+    """A torch device. Raises ValueError for a name that torch does not know or a device that is not there."""
+    if name is None:
+        return None
+    import torch
+
+    try:
+        chosen = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"--device expects cpu, cuda or cuda:N, and got {name}.") from None
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"--device {name} is not there: torch sees {torch.cuda.device_count()} CUDA devices.")
+    if chosen.type not in ("cpu", "cuda", "mps"):
+        raise ValueError(f"--device expects cpu, cuda or cuda:N, and got {name}.")
+    return chosen

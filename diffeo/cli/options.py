@@ -1,0 +1,73 @@
+"""Types of options, and the checks that cost nothing: done before torch is imported, so that mistakes show at once."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+
+def _whole(type_: Any, tokens: Sequence[Any]) -> int:
+    try:
+        return int(tokens[0].value)
+    except ValueError:
+        raise ValueError(f"a whole number is expected, and got {tokens[0].value!r}.") from None
+
+
+def _lengths(type_: Any, tokens: Sequence[Any]) -> tuple[float, ...]:
+    parts = [part for token in tokens for part in token.value.split(",") if part]
+    try:
+        return tuple(float(part) for part in parts)
+    except ValueError:
+        raise ValueError(f"lengths are expected, such as 20 10 5, and got {' '.join(parts)!r}.") from None
+
+
+Whole = Annotated[int, Parameter(converter=_whole)]
+"""An integer; cyclopts by itself would round 1.5."""
+Lengths = Annotated[tuple[float, ...], Parameter(converter=_lengths, consume_multiple=True, negative="")]
+"""One or several numbers: ``--scale 20 10 5``, ``--scale 20,10,5`` or ``--scale 20 --scale 10``."""
+JSON = Annotated[bool, Parameter(name="--json", negative="")]
+Switch = Annotated[bool, Parameter(negative="")]
+
+
+def check_positive(name: str, value: float | None) -> None:
+    """Raise ValueError unless the value is None or positive and finite."""
+    if value is not None and not (math.isfinite(value) and value > 0):
+        raise ValueError(f"{name} expects a positive, finite number, and got {value:g}.")
+
+
+def check_not_negative(name: str, value: float | None) -> None:
+    """Raise ValueError unless the value is None, zero or positive, and finite."""
+    if value is not None and not (math.isfinite(value) and value >= 0):
+        raise ValueError(f"{name} expects a finite number that is not negative, and got {value:g}.")
+
+
+def check_at_least(name: str, value: int | None, least: int) -> None:
+    """Raise ValueError unless the value is None or an integer that is not below ``least``."""
+    if value is not None and value < least:
+        raise ValueError(f"{name} expects a whole number of at least {least}, and got {value}.")
+
+
+def check_file(path: Path, what: str) -> None:
+    """Raise ValueError unless the file is there and can be opened."""
+    if not path.exists():
+        raise ValueError(f"cannot read {what} {path}: there is no such file.")
+    if path.is_dir():
+        raise ValueError(f"cannot read {what} {path}: it is a folder, and a file is expected.")
+    if not os.access(path, os.R_OK):
+        raise ValueError(f"cannot read {what} {path}: you have no permission to.")
+
+
+def check_folder(path: Path) -> None:
+    """Raise ValueError unless the folder is there, or can be made, and can be written to."""
+    existing = path
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    if not existing.is_dir():
+        raise ValueError(f"cannot write to {path}: {existing} is a file, and a folder is expected.")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise ValueError(f"cannot write to {path}: {existing} does not allow it; choose another folder.")

@@ -1,0 +1,60 @@
+"""What the verbs print: sentences on stderr, results on stdout, JSON that every parser accepts."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+
+def say(text: str) -> None:
+    """One sentence on stderr."""
+    print(f"diffeo: {text}", file=sys.stderr)
+
+
+def sentence(error: BaseException) -> str:
+    """The message of an exception on one line, with a full stop."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def print_json(value: Any) -> None:
+    """JSON on stdout; NaN and infinities, which JSON lacks, become null."""
+    print(json.dumps(_plain(value), indent=2, ensure_ascii=False))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def print_rows(title: str, rows: Iterable[tuple[str, Any]]) -> None:
+    """A title and aligned ``name  value`` rows on stdout; rows whose value is None or empty are left out."""
+    kept = [(name, show(value)) for name, value in rows if value is not None and value != "" and value != []]
+    width = max((len(name) for name, _ in kept), default=0)
+    print(title)
+    for name, value in kept:
+        head, *more = value.split("\n")
+        print(f"  {name:<{width}}  {head}")
+        for line in more:
+            print(f"  {'':<{width}}  {line}")
+
+
+def show(value: Any) -> str:
+    """A value for people: four significant digits, thousands separated, sequences with spaces."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list | tuple):
+        return "  ".join(show(item) for item in value)
+    return str(value)

@@ -1,0 +1,151 @@
+"""``diffeo register``: two files in; the moved shape, the map, a report and a picture out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from diffeo.cli import choices
+from diffeo.cli.choices import Align, Backend, DType, Loss, Model, Solver
+from diffeo.cli.options import (
+    JSON,
+    Lengths,
+    Switch,
+    Whole,
+    check_at_least,
+    check_file,
+    check_folder,
+    check_not_negative,
+    check_positive,
+)
+from diffeo.cli.output import print_json
+from diffeo.cli.progress import Progress
+from diffeo.cli.summary import folded, summarize
+
+CHECKPOINT = "checkpoint.safetensors"
+UNFINISHED = 3
+
+
+def register(
+    source: Path,
+    target: Path,
+    /,
+    *,
+    out: Annotated[Path, Parameter(name=["--out", "-o"])],
+    loss: Loss | None = None,
+    scale: Lengths | None = None,
+    weight: float | None = None,
+    steps: Whole | None = None,
+    solver: Solver | None = None,
+    model: Model | None = None,
+    align: Align | None = None,
+    controls: Whole | None = None,
+    max_iterations: Whole | None = None,
+    tolerance: float | None = None,
+    device: str | None = None,
+    dtype: DType | None = None,
+    backend: Backend | None = None,
+    seed: Whole = 0,
+    resume: Switch = False,
+    quiet: Annotated[bool, Parameter(name=["--quiet", "-q"], negative="")] = False,
+    json: JSON = False,
+) -> int:
+    """Find the smooth, invertible map that moves SOURCE onto TARGET.
+
+    Every option has a default found from the data's own scale.
+
+    Args:
+        source: the shape to move: ply, obj, off, stl, vtk, vtp, xyz, txt, csv, npy or npz.
+        target: where to move it; the same kind of shape.
+        out: folder for moved.*, transform.safetensors, report.json and report.png.
+        loss: what "close" means: varifold, current (surfaces and curves), mmd, sinkhorn (clouds), landmarks (paired).
+        scale: widths of the deformation, one or several lengths in the data's units, widest first.
+        weight: price of deformation: larger is smoother, smaller is closer.
+        steps: time steps of the flow.
+        solver: integrator of the flow.
+        model: way to the map: geodesic (momenta), flow (a field per step), descent (greedy).
+        align: motion before the deformation, which costs nothing.
+        controls: number of control points that carry momenta.
+        max_iterations: outer iterations at most, in each stage.
+        tolerance: stop when the objective falls by less than this fraction.
+        device: cpu, cuda or cuda:N.
+        dtype: precision.
+        backend: who computes sums over pairs; diffeo doctor says what works here.
+        seed: of whatever is random.
+        resume: go on from the checkpoint that an interrupted run left in OUT.
+        quiet: print nothing.
+        json: print report.json on stdout, and nothing else.
+    """
+    _check(source, target, out, scale, weight, tolerance)
+    for name, count, least in (
+        ("--steps", steps, 1),
+        ("--controls", controls, 1),
+        ("--max-iterations", max_iterations, 1),
+        ("--seed", seed, 0),
+    ):
+        check_at_least(name, count, least)
+    options: dict[str, Any] = {
+        "loss": choices.kind(loss),
+        "scale": scale,
+        "weight": weight,
+        "steps": steps,
+        "solver": choices.instance(solver),
+        "model": choices.kind(model),
+        "align": choices.instance(align),
+        "controls": controls,
+        "max_iterations": max_iterations,
+        "tolerance": tolerance,
+        "device": choices.device(device),
+        "dtype": choices.dtype(dtype),
+        "backend": choices.backend(backend),
+        "seed": seed,
+    }
+    result = _run(source, target, out, options, resume=resume, quiet=quiet or json)
+    if json:
+        print_json(result.report)
+    elif not quiet:
+        summarize(result, out)
+    return 0 if result.converged and not folded(result.report) else UNFINISHED
+
+
+def _run(source: Path, target: Path, out: Path, options: dict[str, Any], *, resume: bool, quiet: bool) -> Any:
+    """The registration, with its files written."""
+    import diffeo
+    from diffeo.io import read
+
+    pair = read(source), read(target)
+    checkpoint = out / CHECKPOINT
+    try:
+        with Progress(quiet) as progress:
+            result = diffeo.register(*pair, **options, callbacks=(progress,), checkpoint=checkpoint, resume=resume)
+    except KeyboardInterrupt:
+        kept = f"{checkpoint} keeps what was done: the same command with --resume goes on from there."
+        raise KeyboardInterrupt(
+            f"interrupted; {kept}" if checkpoint.exists() else "interrupted before anything was done."
+        ) from None
+    result.save(out, like=source)
+    return result
+
+
+def _check(
+    source: Path,
+    target: Path,
+    out: Path,
+    scale: tuple[float, ...] | None,
+    weight: float | None,
+    tolerance: float | None,
+) -> None:
+    if scale == ():
+        raise ValueError("--scale expects one or several lengths, and got none.")
+    for length in scale or ():
+        check_positive("--scale", length)
+    check_not_negative("--weight", weight)
+    check_positive("--tolerance", tolerance)
+    check_file(source, "SOURCE")
+    check_file(target, "TARGET")
+    check_folder(out)
+    moved = out / f"moved{source.suffix}"
+    if any(moved.exists() and moved.samefile(path) for path in (source, target)):
+        raise ValueError(f"{moved} would be overwritten by the result: choose another folder with -o.")
