@@ -24,16 +24,7 @@ class KernelMatrix:
     """
 
     def __init__(self, kernel: Radial, x: Tensor, y: Tensor) -> None:
-        if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
-            raise ValueError(
-                f"a kernel compares positions of shapes (n, d) and (m, d) in one dimension d, and got {tuple(x.shape)} "
-                f"and {tuple(y.shape)}."
-            )
-        if x.dtype != y.dtype or x.device != y.device:
-            raise ValueError(
-                f"a kernel compares positions of one dtype and device, and got {x.dtype} on {x.device} and {y.dtype} "
-                f"on {y.device}: convert one with .to()."
-            )
+        reductions.check_positions(x, y)
         self.kernel, self.x, self.y = kernel, x, y
 
     @property

@@ -129,8 +129,23 @@ class _Jacobian(Primitive):
         return grad_x, *sums(formulas.jacobian_pull_source, (y, b), (x, A))
 
 
+def check_positions(x: Tensor, y: Tensor) -> None:
+    """Raise ValueError unless a kernel can compare the positions: one dimension, dtype and device."""
+    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
+        raise ValueError(
+            f"a kernel compares positions of shapes (n, d) and (m, d) in one dimension d, and got {tuple(x.shape)} "
+            f"and {tuple(y.shape)}."
+        )
+    if x.dtype != y.dtype or x.device != y.device:
+        raise ValueError(
+            f"a kernel compares positions of one dtype and device, and got {x.dtype} on {x.device} and {y.dtype} "
+            f"on {y.device}: convert one with .to()."
+        )
+
+
 def product(kernel: Radial, x: Tensor, y: Tensor, b: Tensor) -> Tensor:
     """K(x, y) b: shape (n, e) for x of shape (n, d), y (m, d), b (m, e)."""
+    check_positions(x, y)
     return _Reduction.apply(_Product, summer(kernel), x, y, b)  # type: ignore[no-any-return]
 
 
@@ -146,11 +161,13 @@ def hamiltonian_field(kernel: Radial, q: Tensor, p: Tensor) -> tuple[Tensor, Ten
 
 def divergence(kernel: Radial, x: Tensor, y: Tensor, b: Tensor) -> Tensor:
     """Div v(x), shape (n,), of v = Σ_j K(·, y_j) b_j."""
+    check_positions(x, y)
     return _Reduction.apply(_Divergence, summer(kernel), x, y, b)[:, 0]
 
 
 def jacobian(kernel: Radial, x: Tensor, y: Tensor, b: Tensor) -> Tensor:
     """Dv(x), shape (n, e, d), of v = Σ_j K(·, y_j) b_j with values in R^e."""
+    check_positions(x, y)
     flat = _Reduction.apply(_Jacobian, summer(kernel), x, y, b)
     return flat.unflatten(1, (b.shape[1], x.shape[1]))
 
