@@ -15,7 +15,7 @@ from torch import Tensor
 
 from diffeo.core import Diffeo, Grown, Loss, Value, objective
 
-Optimizer = Callable[[list[Tensor]], torch.optim.Optimizer]
+Optimizer = Callable[[Sequence[Tensor]], torch.optim.Optimizer]
 
 LBFGS: Optimizer = partial(
     torch.optim.LBFGS,
@@ -56,11 +56,13 @@ class History:
         records: one per outer iteration, the first being the start.
         converged: whether progress fell below the tolerance.
         reason: why it ended, in a few words.
+        state: what ``fit`` needs to take it up again.
     """
 
     records: list[Record] = field(default_factory=list)
     converged: bool = False
     reason: str = ""
+    state: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -131,6 +133,7 @@ def fit(
     optimizer: Optimizer = LBFGS,
     max_iterations: int = 200,
     tolerance: float = 1e-5,
+    floor: float = 0.0,
     callbacks: Sequence[Callable[[Record], None]] = (),
     save: Callable[[dict[str, Any]], None] | None = None,
     state: dict[str, Any] | None = None,
@@ -145,7 +148,8 @@ def fit(
         weight: λ, how much a unit of energy may cost in units of the loss; 0 or more.
         optimizer: makes a torch optimizer from a list of parameters.
         max_iterations: outer iterations at most.
-        tolerance: converged when five iterations lower the objective by less than this fraction of it.
+        tolerance: converged when five iterations lower the objective by less than this fraction of it,
+        floor: or by less than this.
         callbacks: called with every `Record`.
         save: called after every iteration with everything that ``state`` needs to go on exactly from there.
         state: what ``save`` was given.
@@ -159,7 +163,7 @@ def fit(
     loop = _Loop(phi, Problem(phi, pairs, loss, weight), optimizer, stage, max_iterations)
     loop.resume(state) if state else loop.begin()
     try:
-        while not loop.ended(max_iterations, tolerance):
+        while not loop.ended(max_iterations, tolerance, floor):
             loop.iterate()
             for callback in callbacks:
                 callback(loop.history[-1])
@@ -168,6 +172,7 @@ def fit(
     except BaseException:
         loop.restore()
         raise
+    loop.history.state = loop.state()
     loop.restore()
     return loop.history
 
@@ -248,7 +253,7 @@ class _Loop:
             self.best = self._snapshot()
         self.history.records.append(record)
 
-    def ended(self, max_iterations: int, tolerance: float) -> bool:
+    def ended(self, max_iterations: int, tolerance: float, floor: float) -> bool:
         """Whether to stop, and why."""
         values = [record.objective for record in self.history.records]
         if self.stuck:
@@ -256,9 +261,11 @@ class _Loop:
             self.history.converged = not diverged
             self.history.reason = self.history.reason if diverged else "no further decrease is possible"
             return True
-        if len(values) > PATIENCE and min(values[:-PATIENCE]) - min(values[-PATIENCE:]) <= tolerance * abs(values[-1]):
-            self.history.converged, self.history.reason = True, "progress fell below the tolerance"
-            return True
+        if len(values) > PATIENCE:
+            progress = min(values[:-PATIENCE]) - min(values[-PATIENCE:])
+            if progress <= max(tolerance * abs(values[-1]), floor):
+                self.history.converged, self.history.reason = True, "progress fell below the tolerance"
+                return True
         if len(values) > max_iterations:
             self.history.reason = f"{max_iterations} iterations were not enough for the tolerance"
             return True
@@ -285,6 +292,8 @@ class _Loop:
             "optimizer": None if self.optimizer is None else self.optimizer.state_dict(),
             "records": [[getattr(r, f.name) for f in fields(Record)] for r in self.history.records],
             "shrink": self.shrink,
+            "stuck": self.stuck,
+            "reason": self.history.reason,
             "seconds": time.perf_counter() - self.started,
         }
 
@@ -292,7 +301,7 @@ class _Loop:
         """Take up a saved state."""
         self.history.records = [Record(*values) for values in state["records"]]
         self.started = time.perf_counter() - state["seconds"]
-        self.shrink = state["shrink"]
+        self.shrink, self.stuck, self.history.reason = state["shrink"], state["stuck"], state["reason"]
         if isinstance(self.phi, Grown):
             self.phi.regrow(state["phi"])
             self.best = 0

@@ -115,7 +115,7 @@ class Adaptive(Solver):
         solution: Any = odeint(
             lambda s, z: f(float(s), z), y, times.to(like.dtype), rtol=self.rtol, atol=self.atol, method=self.method
         )
-        return tuple(z[-1] for z in solution) if isinstance(y, tuple) else solution[-1]
+        return tuple(z[-1] for z in solution) if isinstance(y, tuple) else solution[-1]  # type: ignore[return-value]
 
 
 def integrate(solver: Solver, f: Dynamics[State], y: State, steps: int) -> list[State]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from diffeo.core import Field, Solver
 from diffeo.fields.kernel_field import KernelField
-from diffeo.flows.layered import FieldLayer, Layer, Layered, Velocity
+from diffeo.flows.layered import FieldLayer, Layer, Layered
 from diffeo.solvers import Euler, check_steps
 
 
@@ -24,6 +24,7 @@ class Flow(Layered):
         steps: the number L of layers; taken from the fields where they are given one by one.
         shared: one field for all layers: a stationary velocity.
         carried: for `KernelField`: the controls are carried along by the flow instead of staying where they are.
+        substeps: steps of the solver within a layer, which is 1 unless the integration in time is to be refined.
 
     Raises: ValueError where these do not fit together.
     """
@@ -35,68 +36,76 @@ class Flow(Layered):
         steps: int | None = None,
         shared: bool = False,
         carried: bool = False,
+        substeps: int = 1,
     ) -> None:
         super().__init__()
         if isinstance(field, Field):
-            self.steps = check_steps(10 if steps is None else steps)
-            fields = [copy.deepcopy(field) for _ in range(1 if shared else self.steps)]
+            self.layer_count = check_steps(10 if steps is None else steps)
+            fields = [copy.deepcopy(field) for _ in range(1 if shared else self.layer_count)]
         else:
             fields = list(field)
-            self.steps = check_steps(steps or len(fields))
-            if len(fields) != (1 if shared else self.steps):
-                raise ValueError(f"Flow expects {1 if shared else self.steps} field(s), and got {len(fields)}.")
+            self.layer_count = check_steps(len(fields) if steps is None else steps)
+            if len(fields) != (1 if shared else self.layer_count):
+                raise ValueError(f"Flow expects {1 if shared else self.layer_count} field(s), and got {len(fields)}.")
         if carried and not all(isinstance(f, KernelField) for f in fields):
             raise ValueError("Flow can carry controls along only for KernelField, which has them: set carried=False.")
         self.fields = nn.ModuleList(fields)
         self.solver, self.shared, self.carried = solver or Euler(), shared, carried
+        self.substeps = check_steps(substeps)
+
+    @property
+    def steps(self) -> int:
+        """Steps of the solver in all."""
+        return self.layer_count * self.substeps
 
     def layer_fields(self) -> list[Field]:
         """The field of each layer."""
         fields = [field for field in self.fields if isinstance(field, Field)]
-        return fields * self.steps if self.shared else fields
+        return fields * self.layer_count if self.shared else fields
 
-    def _velocities(self) -> list[tuple[Velocity, Tensor]]:
-        """Each layer's velocity, and its ‖v‖²."""
-        if not self.carried:
-            return [(field, field.sqnorm()) for field in self.layer_fields()]
-        pairs: list[tuple[Velocity, Tensor]] = []
-        controls = None
+    def _stack(self) -> list[tuple[Any, list[Layer]]]:
+        """For each layer its velocity, and the steps that integrate it."""
+        stack: list[tuple[Any, list[Layer]]] = []
+        controls, h = None, 1 / self.steps
         for k, field in enumerate(self.layer_fields()):
-            assert isinstance(field, KernelField)
-            controls = field.controls if controls is None else controls
-            velocity = field.at(controls)
-            pairs.append((velocity, velocity.sqnorm()))
-            controls = FieldLayer(velocity, self.solver, k / self.steps, 1 / self.steps)(controls)
-        return pairs
+            velocity: Any = field
+            if self.carried and isinstance(field, KernelField):
+                controls = field.controls if controls is None else controls
+                velocity = field.at(controls)
+            times = [(k * self.substeps + s) * h for s in range(self.substeps)]
+            steps: list[Layer] = [FieldLayer(velocity, self.solver, time, h) for time in times]
+            stack.append((velocity, steps))
+            for step in steps if controls is not None else ():
+                controls = step(controls)
+        return stack
 
     def layers(self) -> list[Layer]:
-        """One step of length 1/L along each field."""
-        h = 1 / self.steps
-        velocities: list[Velocity] = [v for v, _ in self._velocities()] if self.carried else list(self.layer_fields())
-        return [FieldLayer(velocity, self.solver, k * h, h) for k, velocity in enumerate(velocities)]
+        """One step along each field, or several where it is refined."""
+        return [step for _, steps in self._stack() for step in steps]
 
     def energy(self) -> Tensor:
         """½ Σ_k ‖v_k‖² / L."""
-        return 0.5 * torch.stack([sqnorm for _, sqnorm in self._velocities()]).mean()
+        return 0.5 * torch.stack([velocity.sqnorm() for velocity, _ in self._stack()]).mean()
 
     def arguments(self) -> dict[str, Any]:
         """Fields, solver and how they go together."""
         return {
             "field": list(self.fields),
             "solver": self.solver,
-            "steps": self.steps,
+            "steps": self.layer_count,
             "shared": self.shared,
             "carried": self.carried,
+            "substeps": self.substeps,
         }
 
     def with_steps(self, steps: int, solver: Solver | None = None) -> Flow:
-        """The same velocity in time, integrated with a multiple of the steps."""
-        if self.carried or steps % self.steps:
-            raise ValueError(f"a flow of {self.steps} fixed fields can be refined to a multiple of its steps only.")
-        fields = list(self.fields) if self.shared else [f for f in self.fields for _ in range(steps // self.steps)]
-        return Flow(copy.deepcopy(fields), solver or self.solver, steps, self.shared)  # type: ignore[arg-type]
+        """The same velocities, each integrated in more steps. Raises ValueError unless a multiple of the layers."""
+        if steps % self.layer_count:
+            raise ValueError(f"a flow of {self.layer_count} layers takes a multiple of that many steps, not {steps}.")
+        changed = {"substeps": steps // self.layer_count, "solver": solver or self.solver}
+        return Flow(**{**self.arguments(), "field": copy.deepcopy(list(self.fields)), **changed})
 
     def rescaled(self, factor: float, shift: Tensor) -> Flow:
         """Every field in the other units."""
         fields = [field.rescaled(factor, shift) for field in self.fields if isinstance(field, Field)]
-        return Flow(fields, self.solver, self.steps, self.shared, self.carried)
+        return Flow(**{**self.arguments(), "field": fields})

@@ -2,6 +2,7 @@
 
 from diffeo.io.atomic import replacing
 from diffeo.io.shapes import read, write
+from diffeo.io.transform import describe, load, save
 from diffeo.io.tree import load_tree, save_tree
 
-__all__ = ["load_tree", "read", "replacing", "save_tree", "write"]
+__all__ = ["describe", "load", "load_tree", "read", "replacing", "save", "save_tree", "write"]

@@ -2,6 +2,7 @@
 
 from diffeo.kernels.algebra import Radial, ScaledKernel, SumKernel
 from diffeo.kernels.matrix import KernelMatrix
+from diffeo.kernels.measures import Aligned, Oriented, Unoriented
 from diffeo.kernels.radial import (
     CauchyKernel,
     GaussianKernel,
@@ -13,6 +14,7 @@ from diffeo.kernels.radial import (
 )
 
 __all__ = [
+    "Aligned",
     "CauchyKernel",
     "GaussianKernel",
     "InverseMultiquadricKernel",
@@ -20,8 +22,10 @@ __all__ = [
     "LaplacianKernel",
     "Matern32Kernel",
     "Matern52Kernel",
+    "Oriented",
     "Radial",
     "RadialKernel",
     "ScaledKernel",
     "SumKernel",
+    "Unoriented",
 ]

@@ -55,10 +55,8 @@ class _Inner(torch.autograd.Function):
     """Σ_ij w_i w'_j k(|c_i − c'_j|²) o(n_i·n'_j); the gradient in the first measure comes with the value."""
 
     @staticmethod
-    def forward(
-        ctx: Any, kernel: Radial, orientation: Orientation | None, factor: float, first: Any, *rest: Tensor | None
-    ) -> Tensor:
-        c, n, w, c2, n2, w2 = (first, *rest)
+    def forward(ctx: Any, kernel: Radial, orientation: Orientation | None, factor: float, *measures: Any) -> Tensor:
+        c, n, w, c2, n2, w2 = measures
         parts = potentials(kernel, orientation, c, n, c2, n2, w2)
         ctx.save_for_backward(*(t for t in (c, n, w, c2, n2, w2) if t is not None), *parts)
         ctx.kernel, ctx.orientation, ctx.factor, ctx.directed = kernel, orientation, factor, n is not None

@@ -1,0 +1,114 @@
+"""Coarse to fine: what is optimized one after the other, and how that is resumed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffeo.core import Diffeo, Loss
+from diffeo.fit import History, Record, fit
+from diffeo.io.tree import load_tree, save_tree
+from diffeo.shapes import PointShape
+
+FORMAT = "diffeo-checkpoint-1"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One optimization.
+
+    Attributes:
+        loss: the data term, in internal units, already divided by its unit.
+        steps: time steps of the map.
+        max_iterations: outer iterations at most.
+        tolerance: relative progress, over a few iterations, at which it ends.
+        floor: absolute progress at which it ends: coarse stages need not be exact.
+    """
+
+    loss: Loss
+    steps: int
+    max_iterations: int
+    tolerance: float
+    floor: float
+
+
+@dataclass
+class Progress:
+    """What is kept between iterations, so that a run can be taken up exactly where it was killed."""
+
+    fingerprint: str
+    checkpoint: Path | None = None
+    callbacks: Sequence[Callable[[Record], None]] = ()
+    records: list[Record] = field(default_factory=list)
+    done: int = 0
+    saved: list[dict[str, Any]] = field(default_factory=list)
+
+    def run(
+        self, phi: Diffeo, pair: tuple[PointShape, PointShape], weight: float, stage: Stage, stages: int
+    ) -> History:
+        """Optimize φ in place through a stage, or through what is left of it."""
+        index, self.done = self.done, self.done + 1
+        state = self.saved[index] if index < len(self.saved) else None
+
+        def save(now: dict[str, Any]) -> None:
+            if self.checkpoint is not None:
+                tree = [*self.saved[:index], now]
+                save_tree(self.checkpoint, tree, {"format": FORMAT, "fingerprint": self.fingerprint})
+
+        history = fit(
+            phi,
+            [pair],
+            stage.loss,
+            weight=weight,
+            max_iterations=stage.max_iterations,
+            tolerance=stage.tolerance,
+            floor=stage.floor,
+            callbacks=self.callbacks,
+            save=save if self.checkpoint is not None else None,
+            state=state,
+            stage=(index, max(stages, index + 1)),
+        )
+        if index >= len(self.saved):
+            self.saved.append({})
+        if self.checkpoint is not None:
+            self.saved[index] = history.state
+        self.records += history.records
+        return history
+
+    def resume(self) -> None:
+        """Read the checkpoint. Raises ValueError if it is not one of this registration."""
+        assert self.checkpoint is not None
+        if not self.checkpoint.exists():
+            return
+        tree, metadata = load_tree(self.checkpoint)
+        if metadata.get("format") != FORMAT or metadata.get("fingerprint") != self.fingerprint:
+            raise ValueError(
+                f"{self.checkpoint} belongs to another registration (other files, options or versions): start without "
+                "--resume, or in another folder."
+            )
+        self.saved = list(tree)
+
+
+def fingerprint(shapes: Sequence[PointShape], parameters: dict[str, Any]) -> str:
+    """A digest of the data and of everything that was asked for."""
+    digest = hashlib.sha256(repr(sorted(parameters.items())).encode())
+    for shape in shapes:
+        for value in vars(shape).values():
+            if isinstance(value, Tensor):
+                digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def largest_move(a: Tensor, b: Tensor) -> float:
+    """The largest distance between corresponding points."""
+    return (
+        float((a - b).detach().norm(dim=1).max())
+        if torch.isfinite(a).all() and torch.isfinite(b).all()
+        else float("inf")
+    )
