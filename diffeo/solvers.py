@@ -113,7 +113,12 @@ class Adaptive(Solver):
         like = y[0] if isinstance(y, tuple) else y
         times = torch.tensor([t, t + dt], dtype=torch.float64, device=like.device)
         solution: Any = odeint(
-            lambda s, z: f(float(s), z), y, times.to(like.dtype), rtol=self.rtol, atol=self.atol, method=self.method
+            lambda s, z: f(float(s.detach()), z),
+            y,
+            times.to(like.dtype),
+            rtol=self.rtol,
+            atol=self.atol,
+            method=self.method,
         )
         return tuple(z[-1] for z in solution) if isinstance(y, tuple) else solution[-1]  # type: ignore[return-value]
 
