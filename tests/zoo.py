@@ -1,0 +1,295 @@
+"""Every kernel, backend, solver, field, diffeo, shape and loss, once. Every law runs on every entry.
+
+Things that know no dimension (kernels, backends, solvers) are listed as they are; the others are built by functions of
+(dimension, dtype, seed), and `tests/test_zoo.py` fails where a class of the library is missing here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffeo.backends import AutoBackend, CPUBackend, DenseBackend, KeOpsBackend
+from diffeo.core import Compose, Diffeo, Field, Loss, Shape
+from diffeo.fields import KernelField
+from diffeo.flows import Affine, Descent, Flow, Geodesic
+from diffeo.kernels import (
+    CauchyKernel,
+    GaussianKernel,
+    InverseMultiquadricKernel,
+    LaplacianKernel,
+    Matern32Kernel,
+    Matern52Kernel,
+    Radial,
+)
+from diffeo.kernels.measures import Aligned, Oriented, Unoriented
+from diffeo.losses import CurrentLoss, FacingLoss, LandmarkLoss, MMDLoss, SinkhornLoss, VarifoldLoss
+from diffeo.shapes import Curve, Mesh, Points
+from diffeo.solvers import RK4, Adaptive, Euler, Heun, Midpoint, Ralston
+from tests.oracles import cloud, rotation
+
+DIMENSIONS = [1, 2, 3]
+DTYPES = [torch.float32, torch.float64]
+
+KERNELS: list[Radial] = [
+    GaussianKernel(0.7),
+    LaplacianKernel(0.7),
+    Matern32Kernel(0.8),
+    Matern52Kernel(0.8),
+    CauchyKernel(0.6),
+    InverseMultiquadricKernel(0.5),
+    GaussianKernel(0.9) + GaussianKernel(0.45) + GaussianKernel(0.225),
+    2.5 * GaussianKernel(0.6),
+    GaussianKernel(0.9) + 0.3 * (CauchyKernel(0.5) + Matern52Kernel(0.7)),
+]
+FIELD_KERNELS = [k for k in KERNELS if k.smoothness >= 1]  # with Lipschitz fields
+SMOOTH_KERNELS = [k for k in KERNELS if k.smoothness >= 2]  # with geodesics
+
+BACKENDS = [DenseBackend(), CPUBackend(), AutoBackend(), KeOpsBackend()]
+
+ORIENTATIONS = [Aligned(), Unoriented(), Oriented(), Oriented(0.6)]
+
+FIXED_SOLVERS = [Euler(), Midpoint(), Heun(), Ralston(), RK4()]
+SOLVERS = [*FIXED_SOLVERS, Adaptive()]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Something that is built for a dimension and a dtype."""
+
+    name: str
+    make: Callable[[int, torch.dtype, int], Any]
+    dimensions: tuple[int, ...] = (1, 2, 3)
+    inexact: float = 0.0  # how far the computed map depends on which points it is asked for (adaptive steps)
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def __call__(self, d: int = 2, dtype: torch.dtype = torch.float64, seed: int = 0) -> Any:
+        return self.make(d, dtype, seed)
+
+
+def each(entries: list[Entry]) -> list[Any]:
+    """(entry, dimension) for every dimension that the entry knows."""
+    return [(entry, d) for entry in entries for d in entry.dimensions]
+
+
+def named(value: Any) -> str:
+    """A short name for pytest."""
+    return str(value).removeprefix("torch.").replace("Kernel", "").replace("scale=", "")
+
+
+# ---- fields and diffeos: m control points in a cloud of standard deviation ½, momenta of about that size
+
+CONTROLS = 6
+
+
+def controls(d: int, dtype: torch.dtype, seed: int) -> Tensor:
+    """Control points."""
+    return cloud(CONTROLS, d, dtype, seed=1000 + seed)
+
+
+def momenta(d: int, dtype: torch.dtype, seed: int, size: float = 0.4) -> Tensor:
+    """Momenta."""
+    return cloud(CONTROLS, d, dtype, seed=2000 + seed, size=size)
+
+
+def field(kernel: Radial, whiten: bool | None = None, size: float = 0.4) -> Callable[[int, torch.dtype, int], Field]:
+    """Builder of a `KernelField`."""
+    return lambda d, dtype, seed: KernelField(
+        kernel, controls(d, dtype, seed), momenta(d, dtype, seed, size), whiten=whiten
+    )
+
+
+FIELDS = [
+    *(Entry(f"KernelField({named(kernel)})", field(kernel)) for kernel in FIELD_KERNELS),
+    Entry("KernelField(Gaussian, not whitened)", field(GaussianKernel(0.7), whiten=False)),
+]
+
+
+def geodesic(kernel: Radial, **options: Any) -> Callable[[int, torch.dtype, int], Diffeo]:
+    """Builder of a `Geodesic`."""
+    return lambda d, dtype, seed: Geodesic(
+        kernel, controls(d, dtype, seed), momenta=momenta(d, dtype, seed), **options
+    )
+
+
+def flow(kernel: Radial, layers: int, **options: Any) -> Callable[[int, torch.dtype, int], Diffeo]:
+    """Builder of a `Flow` whose layers all differ."""
+
+    def make(d: int, dtype: torch.dtype, seed: int) -> Diffeo:
+        seeds = [10 * seed + k for k in range(1 if options.get("shared") else layers)]
+        return Flow([field(kernel)(d, dtype, s) for s in seeds], steps=layers, **options)
+
+    return make
+
+
+def descent(d: int, dtype: torch.dtype, seed: int) -> Descent:
+    """Three grown layers."""
+    phi = Descent(GaussianKernel(0.7))
+    for k in range(3):
+        phi.append(controls(d, dtype, 10 * seed + k), momenta(d, dtype, 10 * seed + k, size=0.15))
+    return phi
+
+
+def affine(d: int, dtype: torch.dtype, seed: int) -> Affine:
+    """A rotation after a stretch, and a shift."""
+    stretch = torch.diag(1 + 0.2 * torch.arange(1, d + 1, dtype=torch.float64))
+    matrix = rotation(d, seed=seed) @ stretch
+    return Affine(matrix.to(dtype), cloud(1, d, dtype, seed=3000 + seed)[0])
+
+
+def compose(d: int, dtype: torch.dtype, seed: int) -> Compose:
+    """An affine map, then a geodesic, then a flow."""
+    first, second = affine(d, dtype, seed), geodesic(GaussianKernel(0.7), steps=3)(d, dtype, seed)
+    return Compose([first, second, flow(GaussianKernel(0.7), 3)(d, dtype, seed + 1)])
+
+
+GAUSSIAN, HALVING = KERNELS[0], KERNELS[6]
+DIFFEOS = [
+    Entry("Geodesic", geodesic(GAUSSIAN)),
+    Entry("Geodesic(Euler)", geodesic(GAUSSIAN, solver=Euler(), steps=6)),
+    Entry("Geodesic(sum of kernels, not whitened, RK4)", geodesic(HALVING, solver=RK4(), steps=6, whiten=False)),
+    Entry("Geodesic(Matern52, Heun)", geodesic(Matern52Kernel(0.8), solver=Heun())),
+    Entry("Geodesic(adaptive)", geodesic(CauchyKernel(0.7), solver=Adaptive(), steps=2), inexact=1e-5),
+    Entry("Flow(Euler)", flow(GAUSSIAN, 5)),
+    Entry("Flow(one field, Midpoint)", flow(GAUSSIAN, 4, shared=True, solver=Midpoint())),
+    Entry("Flow(carried, Ralston)", flow(GAUSSIAN, 4, carried=True, solver=Ralston())),
+    Entry("Flow(carried, refined)", flow(HALVING, 3, carried=True, solver=RK4(), substeps=2)),
+    Entry("Flow(Matern32, Heun)", flow(Matern32Kernel(0.8), 4, solver=Heun())),
+    Entry("Flow(adaptive)", flow(InverseMultiquadricKernel(0.6), 2, solver=Adaptive()), inexact=1e-5),
+    Entry("Descent", descent),
+    Entry("Affine", affine),
+    Entry("Compose", compose),
+]
+
+
+# ---- shapes: blobs of size about ½
+
+
+def points(d: int, dtype: torch.dtype, seed: int) -> Points:
+    """Points of equal mass."""
+    return Points(cloud(12, d, dtype, seed=4000 + seed))
+
+
+def weighted_points(d: int, dtype: torch.dtype, seed: int) -> Points:
+    """Points of different masses, one of them 0."""
+    weights = cloud(12, 1, dtype, seed=5000 + seed)[:, 0].abs() + 0.1
+    weights[3] = 0
+    return Points(cloud(12, d, dtype, seed=4000 + seed), weights=weights)
+
+
+def curve(d: int, dtype: torch.dtype, seed: int) -> Curve:
+    """A closed polygon and a loose segment."""
+    n = 14
+    edges = torch.tensor([*((k, (k + 1) % (n - 2)) for k in range(n - 2)), (n - 2, n - 1)])
+    angles = torch.arange(n, dtype=torch.float64)[:, None] * (2 * torch.pi / (n - 2))
+    ring = torch.cat([angles.cos(), angles.sin(), (2 * angles).sin() / 2], dim=1)[:, :d]
+    return Curve((0.6 * ring).to(dtype) + cloud(n, d, dtype, seed=4000 + seed, size=0.08), edges=edges)
+
+
+def mesh(d: int, dtype: torch.dtype, seed: int) -> Mesh:
+    """A dented octahedron, subdivided once, normals outward."""
+    corners = [(1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1)]
+    vertices = [torch.tensor(v, dtype=torch.float64) for v in corners]
+    faces = [(0, 2, 4), (2, 1, 4), (1, 3, 4), (3, 0, 4), (2, 0, 5), (1, 2, 5), (3, 1, 5), (0, 3, 5)]
+    middles: dict[tuple[int, int], int] = {}
+
+    def middle(a: int, b: int) -> int:
+        key = (min(a, b), max(a, b))
+        if key not in middles:
+            middles[key] = len(vertices)
+            vertices.append(torch.nn.functional.normalize(vertices[a] + vertices[b], dim=0))
+        return middles[key]
+
+    fine = []
+    for a, b, c in faces:
+        ab, bc, ca = middle(a, b), middle(b, c), middle(c, a)
+        fine += [(a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca)]
+    x = (0.6 * torch.stack(vertices)).to(dtype) + cloud(len(vertices), 3, dtype, seed=4000 + seed, size=0.05)
+    return Mesh(x, faces=torch.tensor(fine))
+
+
+POINTS, WEIGHTED = Entry("Points", points), Entry("Points(weighted)", weighted_points)
+CURVE, MESH = Entry("Curve", curve, (2, 3)), Entry("Mesh", mesh, (3,))
+SHAPES = [POINTS, WEIGHTED, CURVE, MESH]
+
+
+# ---- losses
+
+
+@dataclass(frozen=True)
+class LossEntry:
+    """A loss with what is known of it.
+
+    Attributes:
+        make: builds it for a (source, target) of the given dtype.
+        shapes: what it compares.
+        symmetric: D(a, b) = D(b, a).
+        rigid: D is the same after one rigid motion of both.
+        power: D of shapes grown s times, the loss rescaled too, is s^power D; a function of the shape's own dimension.
+        gradient: relative error of its gradient.
+    """
+
+    name: str
+    make: Callable[[Shape], Loss]
+    shapes: tuple[Entry, ...]
+    symmetric: bool = True
+    rigid: bool = True
+    power: Callable[[int], int] = lambda k: 2 * k
+    gradient: float = 1e-7
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def __call__(self, shape: Shape) -> Loss:
+        return self.make(shape)
+
+
+def pairs(shape: Any) -> Tensor:
+    """Some points of a shape, each with itself."""
+    index = torch.arange(0, len(shape.x), 2)
+    return torch.stack([index, index], 1)
+
+
+def facing(shape: Any) -> FacingLoss:
+    """Faces that should look where they look."""
+    normals = shape.measure().directions
+    return FacingLoss(torch.arange(0, len(normals), 2), normals[::2].detach(), margin=0.9)
+
+
+WIDE = GaussianKernel(0.5) + 0.5 * CauchyKernel(0.3)
+EXTENDED = (CURVE, MESH)
+LOSSES = [
+    LossEntry("LandmarkLoss", lambda s: LandmarkLoss(), (*SHAPES,), power=lambda k: 2),
+    LossEntry("LandmarkLoss(pairs)", lambda s: LandmarkLoss(pairs(s)), (POINTS, MESH), power=lambda k: 2),
+    LossEntry("MMDLoss", lambda s: MMDLoss(GaussianKernel(0.4)), (*SHAPES,)),
+    LossEntry("MMDLoss(Laplacian)", lambda s: MMDLoss(LaplacianKernel(0.4)), (WEIGHTED, MESH)),
+    LossEntry("CurrentLoss", lambda s: CurrentLoss(WIDE), EXTENDED),
+    LossEntry("VarifoldLoss", lambda s: VarifoldLoss(WIDE), EXTENDED),
+    LossEntry("VarifoldLoss(oriented)", lambda s: VarifoldLoss(WIDE, Oriented(0.8)), EXTENDED),
+    LossEntry("SinkhornLoss", lambda s: SinkhornLoss(0.3, scaling=0.95), (*SHAPES,), power=lambda k: 2, gradient=5e-3),
+    LossEntry(
+        "SinkhornLoss(unbalanced)",
+        lambda s: SinkhornLoss(0.3, reach=0.7, scaling=0.95),
+        (*SHAPES,),
+        power=lambda k: 2 + k,
+        gradient=5e-3,
+    ),
+    LossEntry("FacingLoss", facing, EXTENDED, symmetric=False, rigid=False, power=lambda k: 0),
+    LossEntry("a sum of losses", lambda s: MMDLoss(WIDE) + 0.3 * MMDLoss(GaussianKernel(0.2)), (*SHAPES,)),
+]
+
+
+def each_loss() -> list[Any]:
+    """(loss, shape, dimension) for all that fit together."""
+    return [(loss, shape, d) for loss in LOSSES for shape in loss.shapes for d in shape.dimensions]
+
+
+def inner_dimension(shape: Shape) -> int:
+    """0 for points, 1 for curves, 2 for surfaces."""
+    return {Points: 0, Curve: 1, Mesh: 2}[type(shape)]
