@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -29,11 +30,11 @@ class NPY(Format):
         """The positions only."""
         if geometry.faces is not None or geometry.edges is not None:
             raise ValueError("npy files hold points only: write curves and surfaces to .npz")
-        np.save(path, geometry.x, allow_pickle=False)
+        _save(path, geometry.x)
 
     def rewrite(self, path: Path, like: Path, x: Array) -> None:
         """x in the number type of the file ``like``."""
-        np.save(path, like_numbers(x, self.read(like).x.dtype), allow_pickle=False)
+        _save(path, like_numbers(x, self.read(like).x.dtype))
 
 
 class NPZ(Format):
@@ -55,7 +56,7 @@ class NPZ(Format):
         """All there is."""
         given = {"x": geometry.x, "edges": geometry.edges, "faces": geometry.faces}
         arrays = {k: v for k, v in geometry.attributes.items() if k not in given and v.dtype != object}
-        np.savez(path, allow_pickle=False, **arrays, **{k: v for k, v in given.items() if v is not None})
+        _pack(path, arrays | {k: v for k, v in given.items() if v is not None}, compressed=False)
 
     def rewrite(self, path: Path, like: Path, x: Array) -> None:
         """All arrays of the file ``like``, in the same order, with x replaced; compressed if they were."""
@@ -63,7 +64,21 @@ class NPZ(Format):
         arrays["x"] = like_numbers(x, arrays["x"].dtype)
         with zipfile.ZipFile(like) as archive:
             compressed = any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist())
-        (np.savez_compressed if compressed else np.savez)(path, allow_pickle=False, **arrays)
+        _pack(path, arrays, compressed)
+
+
+def _save(path: Path, x: Array) -> None:
+    with path.open("wb") as file:  # given a name, numpy would append its own extension to .NPY
+        np.save(file, x, allow_pickle=False)
+
+
+def _pack(path: Path, arrays: dict[str, Array], compressed: bool) -> None:
+    """An npz archive; written here because numpy takes names such as ``file`` for its own parameters."""
+    kind = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
+    with zipfile.ZipFile(path, "w", kind) as archive:
+        for name, values in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, np.asanyarray(values), allow_pickle=False)
 
 
 def _unpacked(path: Path) -> dict[str, Array]:
@@ -72,7 +87,7 @@ def _unpacked(path: Path) -> dict[str, Array]:
         with zipfile.ZipFile(path) as archive:
             names = [name for name in archive.namelist() if name.endswith(".npy")]
             return {name.removesuffix(".npy"): _member(archive, name) for name in names}
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, NotImplementedError):
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, NotImplementedError, RuntimeError, OSError):
         raise ValueError("it is truncated, damaged, or not an npz archive") from None
 
 
@@ -81,11 +96,11 @@ def _member(archive: zipfile.ZipFile, name: str) -> Array:
         return _loaded(file, f"its array {name.removesuffix('.npy')!r}")
 
 
-def _loaded(file, what: str) -> Array:
+def _loaded(file: IO[bytes], what: str) -> Array:
     """One array; never a pickled object."""
     try:
         return np.lib.format.read_array(file, allow_pickle=False)
-    except ValueError as error:
-        if "pickle" in str(error):
+    except Exception as error:  # numpy evaluates the header as Python text, with the errors of the tokenizer and so on
+        if isinstance(error, ValueError) and "pickle" in str(error):
             raise ValueError(f"{what} holds Python objects, and numbers are expected") from None
         raise ValueError(f"{what} is truncated or damaged") from None

@@ -83,6 +83,17 @@ def pieces(sizes: Array, less: int) -> tuple[Array, Array]:
     return np.repeat(starts, count), number
 
 
+def whole(values: Array, dtype: np.dtype | type = np.int64) -> Array:
+    """Numbers that have to be integers of a type, as such; ValueError with the first that is not."""
+    if values.dtype.kind in "iu":
+        return values.astype(dtype)
+    limit = np.iinfo(dtype)
+    good = (values == np.round(values)) & (values >= limit.min) & (values <= min(limit.max, 2**53))
+    if not good.all():
+        raise ValueError(f"{values[~good][0]:g} is where an integer of type {np.dtype(dtype)} is expected")
+    return values.astype(dtype)
+
+
 def scalar_columns(attributes: dict[str, Array]) -> dict[str, Array]:
     """Attributes of shape (n, k) as k numeric columns ``name_0``, ``name_1``, ...; those that are text are left out."""
     columns: dict[str, Array] = {}

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from diffeo.io import text
-from diffeo.io.geometry import Array, Format, Geometry, Ragged, fan, in_space, like_numbers, scalar_columns
+from diffeo.io.geometry import Array, Format, Geometry, Ragged, fan, in_space, like_numbers, scalar_columns, whole
 from diffeo.io.normals import vertex_normals
 from diffeo.io.ply_elements import Header, Table, parse_header, read_ascii, read_binary
 
@@ -89,7 +89,7 @@ def _faces(tables: dict[str, Table]) -> Array | None:
     name = next((name for name in _CORNERS if name in lists), None)
     if name is None:
         raise ValueError(f"its faces have no list property {' or '.join(_CORNERS)}")
-    return fan(Ragged(lists[name].flat.astype(np.int64), lists[name].sizes))
+    return fan(Ragged(whole(lists[name].flat), lists[name].sizes))
 
 
 def _edges(tables: dict[str, Table]) -> Array | None:
@@ -99,7 +99,7 @@ def _edges(tables: dict[str, Table]) -> Array | None:
     values = tables["edge"].values
     if "vertex1" not in values or "vertex2" not in values:
         raise ValueError("its edges have no properties vertex1 and vertex2")
-    return np.stack([values["vertex1"], values["vertex2"]], 1).astype(np.int64)
+    return np.stack([whole(values["vertex1"]), whole(values["vertex2"])], 1)
 
 
 def _patch(path: Path, like: Path, header: Header, vertex: Table, columns: dict[str, Array]) -> None:

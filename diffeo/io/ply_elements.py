@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from diffeo.io import text
-from diffeo.io.geometry import Array, Ragged
+from diffeo.io.geometry import Array, Ragged, whole
 
 _NAMES = {
     "i1": ("char", "int8"),
@@ -222,7 +222,7 @@ def _ascii_table(element: Element, lines: list[str], rows: list[int]) -> Table:
 
 def _typed(column: Array, p: Property) -> Array:
     """Integers as declared; all digits of the others, even where the header says float."""
-    return column if p.dtype[0] == "f" else column.astype(p.dtype)
+    return column if p.dtype[0] == "f" else whole(column, np.dtype(p.dtype))
 
 
 def _ascii_row(properties: list[Property], line: str, number: int) -> list[Array]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from diffeo.io import text
-from diffeo.io.geometry import Array, Format, Geometry, scalar_columns
+from diffeo.io.geometry import Array, Format, Geometry, scalar_columns, whole
 
 _AXES = ("x", "y", "z")
 _NEXT = "next"
@@ -45,11 +45,11 @@ class TextTable(Format):
             raise ValueError("tables hold points and curves, not surfaces: write to .ply, .vtk or .npz")
         if geometry.x.shape[1] > len(_AXES):
             raise ValueError(f"the points have {geometry.x.shape[1]} dimensions, and tables hold 2 or 3: write to .npz")
-        extra = _extra_columns(geometry, texts=path.suffix == ".csv")
+        extra = _extra_columns(geometry, texts=path.suffix.lower() == ".csv")
         names = [*_AXES[: geometry.x.shape[1]], *extra]
         rows = zip(text.formatted(geometry.x), *(c.tolist() for c in extra.values()), strict=True)
         entries = [[*point, *map(str, others)] for point, *others in rows]
-        if path.suffix == ".csv":
+        if path.suffix.lower() == ".csv":
             lines = [text.joined(row, ",") for row in itertools.chain([names], entries)]
         else:
             lines = [" ".join(row) for row in entries]
@@ -176,10 +176,12 @@ def _number_or_text(column: Array) -> Array:
 
 def _joined(following: Array) -> Array:
     """The segments of a column ``next``, in the order of the rows."""
-    if not np.isfinite(following).all() or (following != np.round(following)).any() or (following < -1).any():
-        raise ValueError("its column 'next' must hold row numbers from 0, or -1 where no segment begins")
-    starts = np.flatnonzero(following >= 0)
-    return np.stack([starts, following[starts].astype(np.int64)], 1)
+    try:
+        rows = whole(following)
+    except ValueError as error:
+        raise ValueError(f"its column 'next' must hold row numbers from 0, or -1 for none: {error}") from None
+    starts = np.flatnonzero(rows != -1)
+    return np.stack([starts, rows[starts]], 1)
 
 
 def _extra_columns(geometry: Geometry, texts: bool) -> dict[str, Array]:

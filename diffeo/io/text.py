@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from diffeo.io.geometry import Array, Ragged
+from diffeo.io.geometry import Array, Ragged, whole
 
 _WORD = re.compile(r"\S+")
 _COMMENT = re.compile(r"(?:^|(?<=\s))#")  # not the # of a color such as #ff0000 in a column
@@ -22,7 +22,7 @@ def read_lines(path: Path) -> list[str]:
     """The lines of a text file with their ends; bytes that are not UTF-8 survive in comments and names."""
     data = path.read_bytes()
     if b"\0" in data:
-        raise ValueError("it holds binary data, and text is expected: is the extension right?")
+        raise ValueError("it holds binary data, and text is expected: the extension may be wrong")
     data = data.removeprefix(b"\xef\xbb\xbf")  # the byte-order mark that spreadsheets write
     return [line.decode("utf-8", "surrogateescape") for line in data.splitlines(keepends=True)]
 
@@ -123,9 +123,9 @@ def lists(lines: Sequence[str], rows: Sequence[int]) -> Ragged:
         table = loaded(lines, rows)
         size = int(table[0, 0])
         if (table[:, 0] == size).all() and 0 <= size < table.shape[1]:
-            return Ragged(table[:, 1 : 1 + size].astype(np.int64).ravel(), np.full(len(rows), size))
-    except ValueError:
-        pass  # lines of different lengths
+            return Ragged(whole(table[:, 1 : 1 + size].ravel()), np.full(len(rows), size))
+    except (ValueError, OverflowError):
+        pass  # lines of different lengths, or something wrong, which is said below
     entries = [_list(bare(lines[k]).split(), k) for k in rows]
     return Ragged(np.concatenate(entries), np.array([len(e) for e in entries]))
 

@@ -50,16 +50,17 @@ def load_tree(path: str | os.PathLike[str]) -> tuple[Any, dict[str, Any]]:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             header = file.metadata() or {}
-            _check_version(path, header)
             # copied out of the file, to aligned memory: sums depend on the alignment, and a resumed run must not differ
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - not a dictionary
-        return _decoded(json.loads(header["tree"]), tensors), json.loads(header["metadata"])
     except SafetensorError:
         raise ValueError(f"cannot read {path}: it is truncated or not a safetensors file.") from None
-    except (KeyError, TypeError, AttributeError, json.JSONDecodeError):
-        raise ValueError(f"cannot read {path}: what it says about its content is damaged.") from None
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror or error}.") from None
+    _check_version(path, header)
+    try:
+        return _decoded(json.loads(header["tree"]), tensors), json.loads(header["metadata"])
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RuntimeError):
+        raise ValueError(f"cannot read {path}: what it says about its content is damaged.") from None
 
 
 def _check_version(path: Path, header: dict[str, str]) -> None:

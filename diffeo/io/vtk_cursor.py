@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from diffeo.io.geometry import Array
+from diffeo.io.geometry import Array, whole
 
 _NAMES = {
     "i1": ("char", "signed_char"),
@@ -97,7 +97,7 @@ class Cursor:
             values = np.array(words, np.float64)
         except ValueError:
             raise ValueError(f"its {what} are not all numbers") from None
-        return Block(values if dtype.kind == "f" else values.astype(dtype), start, start + len(content), dtype)
+        return Block(values if dtype.kind == "f" else whole(values, dtype), start, start + len(content), dtype)
 
 
 def _truncated(what: str, count: int, there: int) -> ValueError:
