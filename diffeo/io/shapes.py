@@ -127,7 +127,8 @@ def _guarded(path: Path, action: Callable[[], T], verb: str = "read") -> T:
         return action()
     except _BROKEN as error:
         reason = str(error) if isinstance(error, ValueError) else f"it is damaged ({type(error).__name__}: {error})"
-        raise ValueError(f"cannot {verb} {path}: {' '.join(reason.split()).rstrip('.')}.") from None
+        way_out = "; copy or export it again" if "truncated" in reason or "damaged" in reason else ""
+        raise ValueError(f"cannot {verb} {path}: {' '.join(reason.split()).rstrip('.')}{way_out}.") from None
     except MemoryError:
         raise ValueError(f"cannot {verb} {path}: it needs more memory than there is.") from None
     except OSError as error:
@@ -150,7 +151,7 @@ def _checked(geometry: Geometry) -> Geometry:
     if bad.any():
         row = int(np.argmax(bad))
         raise ValueError(
-            f"{int(bad.sum())} of its {len(x)} points have NaN or infinite coordinates, the first in row {row}"
+            f"{int(bad.sum())} of its {len(x)} points have NaN or infinite coordinates, the first in row {row}: remove them"
         )
     return geometry
 
