@@ -151,7 +151,8 @@ def _checked(geometry: Geometry) -> Geometry:
     if bad.any():
         row = int(np.argmax(bad))
         raise ValueError(
-            f"{int(bad.sum())} of its {len(x)} points have NaN or infinite coordinates, the first in row {row}: remove them"
+            f"{int(bad.sum())} of its {len(x)} points have NaN or infinite coordinates, the first in row {row}: "
+            "remove them"
         )
     return geometry
 
