@@ -1,31 +1,49 @@
-# Two commands do everything: `make demo` and `make test`.
+# Two commands do everything: `make demo` and `make test`. They need python3 (3.11 or later) and make, nothing else.
 PYTHON ?= python3
+WORKERS ?= 2
 BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# As many processes as cores, each on one thread: twice the threads would wait for each other.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 
-.PHONY: setup demo test fast lint types layers bench clean
+.PHONY: setup demo pictures test fast lint types layers bench clean
 
 setup: .venv/ready
 
+# constraints.txt pins torch: without it pip takes the newest one, built for CUDA, several gigabytes.
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
+	$(PIP) -e ".[test]"
 	@touch $@
 
 demo: .venv/ready
 	$(BIN)/python demos/first.py
 
+# The pictures of the README, made anew.
+pictures: .venv/ready
+	for demo in demos/*.py; do $(BIN)/python $$demo || exit 1; done
+
 test: .venv/ready
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 fast: .venv/ready
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: .venv/ready
+# pyright runs on Node.js: the extra brings it as a wheel; otherwise pyright would look for one, or download it.
+.venv/node: .venv/ready
+	@$(PIP) "pyright[nodejs]" || \
+		{ echo "make types: pyright needs Node.js, and its wheel could not be installed (see above)." >&2; exit 1; }
+	@touch $@
+
+types: .venv/node
 	$(BIN)/pyright
+
+layers: .venv/ready
+	$(BIN)/python -m pytest tests/test_layers.py
 
 bench: .venv/ready
 	$(BIN)/python -m tests.benchmarks
