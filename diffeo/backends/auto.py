@@ -12,7 +12,7 @@ from diffeo.backends.cpu.particles import CPUBackend
 from diffeo.backends.dense.particles import DenseBackend
 from diffeo.backends.formulas import Formula, Jet
 
-FEW = 20_000  # pairs below which torch is fast enough that compiling a loop does not pay
+FEW = 4096  # pairs below which torch is fast enough that compiling a loop does not pay
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the arguments after the program's name; by default the process's own.
     """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # torch's threads would spin between its many small operations
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments or os.environ.get("DIFFEO_DEBUG", "") not in ("", "0")
     try:
@@ -80,7 +81,8 @@ def explain(error: BaseException, arguments: Sequence[str]) -> tuple[int, str]:
         return INTERRUPTED, str(error) or "interrupted."
     if isinstance(error, MemoryError):
         return FAILED, "out of memory: use fewer points, or fewer --controls."
-    if isinstance(error, OSError | RuntimeError):
+    expected = isinstance(error, OSError | RuntimeError | ArithmeticError)  # divergence is an ArithmeticError
+    if expected and not isinstance(error, ZeroDivisionError | OverflowError):
         return FAILED, sentence(error)
     what = f"{type(error).__name__}: {sentence(error)}".rstrip(".")
     return FAILED, f"internal error ({what}): run it again with --debug to see where, and please report it."

@@ -22,7 +22,7 @@ from diffeo.losses import FacingLoss
 from diffeo.registration import report
 from diffeo.registration.alignment import Alignment, align
 from diffeo.registration.result import Registration
-from diffeo.registration.sampling import farthest_points
+from diffeo.registration.sampling import farthest_points, thinned
 from diffeo.registration.scales import coarse_factors, default_kernel, default_loss, extent, finest_scale, unit_of
 from diffeo.registration.settings import Settings, check_pair
 from diffeo.registration.stages import Progress, Stage, fingerprint, largest_move
@@ -33,6 +33,8 @@ COARSE_ITERATIONS = 25
 COARSE_TOLERANCE, COARSE_FLOOR = 0.05, 1e-3
 TIME_ERROR = 3e-4  # how far, relative to the extent, a point may move when the number of steps is doubled
 REPAIRS = 4  # times that faces which turned over are put back
+REPAIR_ITERATIONS, REPAIR_TOLERANCE = 10, 0.03
+CLOUD = 5000  # points that stand for a larger cloud while the map is found; it is measured on all
 FACING_PRICE = 0.02  # of a face that is turned over, in units of the data term
 
 
@@ -117,6 +119,7 @@ class _Run:
         self.center = b.x.mean(0)
         aligned = a if self.motion is None else self.motion @ a
         self.pair = self._internal(aligned), self._internal(b)
+        self.thinned = thinned(self.pair[0], CLOUD), thinned(self.pair[1], CLOUD)
 
     def _parameters(self) -> dict[str, Any]:
         """Everything that decided the result, in the data's units."""
@@ -152,10 +155,10 @@ class _Run:
         loss = self.loss.rescaled(factor / self.size)
         finest = finest_scale(self.loss)
         length = factor * finest / self.size if finest else 0.05
-        data = (1 / unit_of(loss, self.pair[0], length)) * loss
-        if extra is not None:
-            data = data + FACING_PRICE * extra
+        data = (1 / unit_of(loss, self.thinned[0], length)) * loss
         s = self.settings
+        if extra is not None:
+            return Stage(data + FACING_PRICE * extra, steps, REPAIR_ITERATIONS, REPAIR_TOLERANCE, 0.0)
         if factor > 1:
             return Stage(data, steps, min(COARSE_ITERATIONS, s.max_iterations), COARSE_TOLERANCE, COARSE_FLOOR)
         return Stage(data, steps, s.max_iterations, s.tolerance, 0.0)
@@ -167,7 +170,7 @@ class _Run:
         for k, factor in enumerate(factors):
             phi = self.with_steps(phi, self.steps(1.0 if factor == 1 else k / max(1, len(factors) - 1)))
             stage = self.stage(factor, getattr(phi, "steps", 1))
-            history = self.progress.run(phi, self.pair, self.settings.weight, stage, len(factors))
+            history = self.progress.run(phi, self.thinned, self.settings.weight, stage, len(factors))
         assert history is not None
         converged, reason = history.converged, history.reason
         phi = self.refine(phi)
@@ -190,7 +193,7 @@ class _Run:
             if error < TIME_ERROR:
                 break
             stage = self.stage(1.0, finer.steps)
-            self.progress.run(phi, self.pair, self.settings.weight, stage, self.progress.done + 1)
+            self.progress.run(phi, self.thinned, self.settings.weight, stage, self.progress.done + 1)
         return phi
 
     def repair(self, phi: Diffeo) -> Diffeo:
@@ -207,7 +210,7 @@ class _Run:
             chosen = torch.tensor(sorted(faces), device=bad.device)
             extra = FacingLoss(chosen, directions[chosen])
             stage = self.stage(1.0, getattr(phi, "steps", 1), extra)
-            self.progress.run(phi, self.pair, self.settings.weight, stage, self.progress.done + 1)
+            self.progress.run(phi, self.thinned, self.settings.weight, stage, self.progress.done + 1)
         return phi
 
     @torch.no_grad()

@@ -20,7 +20,7 @@ WIDEST = 0.4  # the widest kernel of the deformation, relative to the extent
 HALVINGS = 3  # narrower kernels beside it, each half as wide and twice as dear
 COARSEST = 0.3  # the first scale of the data term, relative to the extent
 FINEST = 0.04  # its last, where the shapes are that fine
-SPACINGS = 1.5  # its last in mean spacings of the points: below, single points are seen and not the shape
+SPACINGS = 1.2  # its last in mean spacings of the points: below, single points are seen and not the shape
 RATIO = 3.0  # between successive scales of the data term
 
 
