@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
 
 from cyclopts import App
 from cyclopts.exceptions import CycloptsError
@@ -14,7 +18,7 @@ from cyclopts.exceptions import CycloptsError
 from diffeo.cli.apply import apply
 from diffeo.cli.doctor import doctor
 from diffeo.cli.info import info
-from diffeo.cli.output import say, sentence
+from diffeo.cli.output import joined, say, sentence
 from diffeo.cli.register import register
 from diffeo.cli.usage import usage_error
 
@@ -57,7 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments or os.environ.get("DIFFEO_DEBUG", "") not in ("", "0")
     try:
-        return int(app([a for a in arguments if a != "--debug"]) or FINE)
+        with told_warnings(debug):
+            return int(app([a for a in arguments if a != "--debug"]) or FINE)
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
@@ -69,6 +74,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         code, text = explain(error, arguments)
         say(text)
         return code
+
+
+@contextmanager
+def told_warnings(debug: bool) -> Iterator[None]:
+    """Our own warnings become sentences on stderr; those of other packages are for developers, and shown to them."""
+
+    def tell(message: Warning | str, category: type[Warning], filename: str, *_: Any) -> None:
+        if Path(filename).is_relative_to(Path(__file__).parents[1]):
+            say(f"warning: {joined(str(message))}")
+
+    with warnings.catch_warnings():
+        if not debug:
+            warnings.showwarning = tell
+        yield
 
 
 def explain(error: BaseException, arguments: Sequence[str]) -> tuple[int, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -15,9 +16,14 @@ def say(text: str) -> None:
 
 
 def sentence(error: BaseException) -> str:
-    """The message of an exception on one line, with a full stop."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if text.endswith((".", "!", "?")) else f"{text}."
+    """The message of an exception as one sentence on one line, with a full stop."""
+    return f"{joined(str(error)).rstrip('.') or type(error).__name__}."
+
+
+def joined(text: str) -> str:
+    """Several sentences as one, on one line; names such as MMDLoss keep their capitals."""
+    text = re.sub(r"[.?!] ([A-Z][a-z]*\b)", lambda m: f"; {m[1].lower()}", " ".join(text.split()))
+    return re.sub(r"[.?!] (?=[A-Z])", "; ", text)
 
 
 def print_json(value: Any) -> None:

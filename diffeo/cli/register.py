@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -118,7 +121,8 @@ def _run(source: Path, target: Path, out: Path, options: dict[str, Any], *, resu
     pair = read(source), read(target)
     checkpoint = out / CHECKPOINT
     try:
-        with Progress(quiet) as progress:
+        # Some packages print when they are imported; stdout is for results.
+        with redirect_stdout(StringIO() if quiet else sys.stderr), Progress(quiet) as progress:
             result = diffeo.register(*pair, **options, callbacks=(progress,), checkpoint=checkpoint, resume=resume)
     except KeyboardInterrupt:
         kept = f"{checkpoint} keeps what was done: the same command with --resume goes on from there."
@@ -126,6 +130,7 @@ def _run(source: Path, target: Path, out: Path, options: dict[str, Any], *, resu
             f"interrupted; {kept}" if checkpoint.exists() else "interrupted before anything was done."
         ) from None
     result.save(out, like=source)
+    checkpoint.unlink(missing_ok=True)
     return result
 
 

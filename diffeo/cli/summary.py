@@ -38,7 +38,7 @@ def _rows(report: dict[str, Any]) -> list[tuple[str, str]]:
         ("data term", f"{show(report['data_before'])} → {show(report['data_after'])}"),
         ("energy", show(report["energy"])),
         ("smallest Jacobian", _optional(report.get("min_jacobian"))),
-        ("flipped, turned faces", _faces(report)),
+        ("flipped, turned", _faces(report)),
         ("inverse error", _optional(report.get("inverse_error"))),
         ("step error", _optional(report.get("step_error"))),
         ("iterations", show(report["iterations"])),

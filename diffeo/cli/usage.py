@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from cyclopts.exceptions import CycloptsError, MissingArgumentError, UnknownCommandError, UnusedCliTokensError
+
+from diffeo.cli.output import joined
 
 
 def usage_error(error: CycloptsError, arguments: Sequence[str]) -> str:
@@ -21,7 +22,8 @@ def _reason(error: CycloptsError, arguments: Sequence[str]) -> str:
         return f"unexpected argument {' '.join(error.unused_tokens or [])}"
     if isinstance(error, UnknownCommandError) and arguments and arguments[0].startswith("-"):
         return f"unknown option {arguments[0]}"
-    text = _joined(str(error))
+    text = joined(str(error)).rstrip(".")
+    text = text[0].lower() + text[1:]
     name = error.argument.name if error.argument is not None else ""
     return text if name in text else f"{name}: {text}"
 
@@ -36,9 +38,3 @@ def _missing(error: MissingArgumentError, arguments: Sequence[str]) -> str:
     # --scale takes all numbers that follow, and the shapes too if they come next.
     hint = ": give the shapes before --scale" if "--scale" in arguments else ""
     return f"{argument.name.lstrip('-').upper()} is missing{hint}"
-
-
-def _joined(text: str) -> str:
-    """Several sentences as one, without its full stop."""
-    text = " ".join(text.split()).rstrip(".?")
-    return re.sub(r"(^|[.?] )(\w)", lambda m: ("; " if m[1] else "") + m[2].lower(), text)

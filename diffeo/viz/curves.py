@@ -41,7 +41,7 @@ def history(ax: Axes, records: Sequence[Any]) -> None:
         ax.text(
             border, 0.99, f" stage {stage}", transform=ax.get_xaxis_transform(), va="top", fontsize=SMALL, color=INK
         )
-    if len(records):
+    if (objective > 0).any() or (data > 0).any():  # nothing else can be shown on a log scale
         ax.set_yscale("log")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     dress(ax, "outer iteration", "value")

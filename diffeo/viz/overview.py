@@ -75,12 +75,17 @@ def _axes(figure: Figure, left: float, bottom: float, width: float, **options: A
 
 
 def _panel(figure: Figure, left: float, d: int, both: Array) -> Axes:
-    if d < 3:
+    if d < 3 or _is_flat(both):
         return _axes(figure, left, 5.3, SIDE)
     ax = _axes(figure, left, 5.3, SIDE, projection="3d")
     assert isinstance(ax, Axes3D)
     face_plane(ax, dominant_plane(both.min(0), both.max(0)))
     return ax
+
+
+def _is_flat(x: Array) -> bool:
+    """Whether points (n, 3) lie in a plane z = constant, as plane shapes do when their format knows only space."""
+    return bool(np.ptp(x[:, 2]) <= 1e-6 * np.ptp(x, axis=0).max())
 
 
 def _widen(ax: Axes, x: Array) -> None:
@@ -105,7 +110,7 @@ def _map(figure: Figure, source: PointShape, moved: PointShape, phi: Diffeo) -> 
     ax.set_anchor("W")
     grid(ax, phi, lo, hi, 24)
     caption(ax, "Deformed grid" if d > 1 else "The map")
-    if d > 2:
+    if d > 2 and not _is_flat(visible(source.x, 3)):
         names = axis_names(d, range(d))
         caption(ax, f"Deformed grid: {names[plane[0]]}{names[plane[1]]} plane through the center")
     if d > 1:

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import threading
+import warnings
 
 import pytest
 
@@ -130,3 +131,16 @@ def test_main_runs_in_a_thread_that_is_not_the_main_one(tmp_path):
     thread.start()
     thread.join()
     assert codes == [0]
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_our_warnings_are_told_and_those_of_others_are_not(ours, tmp_path, capsys, monkeypatch):
+    def warn(file):
+        warnings.warn_explicit("All is not\nwell. Look", UserWarning, info_verb.__file__ if ours else "torch.py", 1)
+        return {}
+
+    monkeypatch.setattr(info_verb, "_shape", warn)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        assert main(["info", str(ring(tmp_path / "a.txt"))]) == 0
+    assert capsys.readouterr().err == ("diffeo: warning: All is not well; look\n" if ours else "")

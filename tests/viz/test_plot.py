@@ -283,6 +283,12 @@ def test_history_of_almost_nothing(n):
     FigureCanvasAgg(ax.figure).draw()
 
 
+def test_history_of_a_fit_that_had_nothing_to_do():
+    ax = flat()
+    plot.history(ax, [SimpleNamespace(iteration=k, stage=0, objective=0.0, energy=0.0, data=0.0) for k in range(3)])
+    FigureCanvasAgg(ax.figure).draw()
+
+
 @pytest.mark.parametrize("make", [flat, space])
 def test_trajectories_and_momenta(make):
     ax, phi, x = make(), bumps(3), cloud(10).x
@@ -302,6 +308,9 @@ PAIRS = {
     "points": (cloud(60, 2), cloud(70, 2)),
     "curves": (circle(), circle(radius=1.4)),
     "curves in space": (circle(d=3), circle(d=3, radius=1.4)),
+    "plane curves in space": tuple(
+        Curve(c.x * torch.tensor([1.0, 1.0, 0.0]), edges=c.edges) for c in (circle(d=3),) * 2
+    ),
     "cloud": (cloud(23_728), cloud(9_000)),
     "surfaces": (sphere(), sphere(radius=1.3)),
     "five coordinates": (cloud(60, 5), cloud(70, 5)),
