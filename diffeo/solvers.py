@@ -89,6 +89,9 @@ class RK4(Solver):
 class Adaptive(Solver):
     """An adaptive method of torchdiffeq; each layer is integrated to the tolerances.
 
+    The steps depend on all points that are asked for together, so that a map, its inverse and its Jacobian belong to one
+    another up to the tolerances only; with the other solvers they do up to rounding.
+
     Args:
         method: its name in torchdiffeq, for instance "dopri5", "bosh3" or "adaptive_heun".
         rtol, atol: relative and absolute tolerance.
@@ -111,14 +114,17 @@ class Adaptive(Solver):
         from torchdiffeq import odeint
 
         like = y[0] if isinstance(y, tuple) else y
-        times = torch.tensor([t, t + dt], dtype=torch.float64, device=like.device)
+        times = torch.tensor([t, t + dt], dtype=torch.float64, device=like.device).to(like.dtype)
         solution: Any = odeint(
             lambda s, z: f(float(s.detach()), z),
             y,
-            times.to(like.dtype),
+            times,
             rtol=self.rtol,
             atol=self.atol,
             method=self.method,
+            # without step_t it steps beyond the end and interpolates, to a lower order; its own guess of the first
+            # step depends on the state, and would send a part of the gradient there
+            options={"step_t": times[1:], "first_step": abs(dt)},
         )
         return tuple(z[-1] for z in solution) if isinstance(y, tuple) else solution[-1]  # type: ignore[return-value]
 
