@@ -1,0 +1,167 @@
+"""Velocity fields: their derivatives, their norm, and what the norm promises."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+from hypothesis import given
+
+from diffeo.fields import KernelField
+from diffeo.kernels import GaussianKernel, LaplacianKernel
+from tests import zoo
+from tests.oracles import cloud, pointwise_jacobian, relative, seeds, slope
+
+fields = pytest.mark.parametrize(("entry", "d"), zoo.each(zoo.FIELDS), ids=str)
+
+
+@fields
+@given(seed=seeds)
+def test_the_jacobian_is_the_derivative(entry, d, seed):
+    field, x = entry(d, seed=seed), cloud(7, d, seed=seed)
+    assert field.jacobian(x).shape == (7, d, d)
+    assert relative(field.jacobian(x), pointwise_jacobian(field, x)) < 1e-10
+
+
+@fields
+@given(seed=seeds)
+def test_the_divergence_is_the_trace_of_the_jacobian(entry, d, seed):
+    field, x = entry(d, seed=seed), cloud(7, d, seed=seed)
+    trace = field.jacobian(x).diagonal(dim1=1, dim2=2).sum(1)
+    torch.testing.assert_close(field.divergence(x), trace, rtol=1e-11, atol=1e-13)
+
+
+@fields
+@given(seed=seeds)
+def test_the_norm_is_that_of_the_reproducing_kernel(entry, d, seed):
+    """‖v‖² = aᵀKa = Σ a_j·v(c_j), and ⟨v, K(·, x)b⟩ = v(x)·b gives |v(x)|² ≤ k(0) ‖v‖²."""
+    field = entry(d, seed=seed)
+    gram, a = field.kernel(field.controls).dense(), field.momenta
+    torch.testing.assert_close(field.sqnorm(), (a * (gram @ a)).sum(), rtol=1e-12, atol=1e-13)
+    x = torch.cat([cloud(200, d, seed=seed), field.controls])
+    assert field(x).square().sum(1).max() <= field.kernel.at_zero * field.sqnorm() * (1 + 1e-12)
+
+
+@fields
+def test_the_bound_on_the_speed_is_attained_by_a_single_control(entry, d):
+    kernel = entry(d).kernel
+    field = KernelField(kernel, cloud(1, d), cloud(1, d, seed=1))
+    speed = field(field.controls).square().sum()
+    torch.testing.assert_close(speed, kernel.at_zero * field.sqnorm())
+
+
+@fields
+@given(seed=seeds)
+def test_the_lipschitz_bound_holds(entry, d, seed):
+    field = entry(d, seed=seed)
+    x, y = cloud(300, d, seed=seed), cloud(300, d, seed=seed) + cloud(300, d, seed=seed + 1, size=0.1)
+    ratios = (field(x) - field(y)).norm(dim=1) / (x - y).norm(dim=1)
+    assert ratios.max() <= field.lipschitz() * (1 + 1e-12)
+    assert torch.linalg.matrix_norm(field.jacobian(x), 2).max() <= field.lipschitz() * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("kernel", zoo.FIELD_KERNELS, ids=zoo.named)
+def test_the_lipschitz_bound_is_sharp(kernel):
+    """Two opposite momenta close together: a dipole reaches √(−2k'(0)) ‖v‖ in the limit (k' continuous at 0)."""
+    c = torch.tensor([[-1e-3], [1e-3]], dtype=torch.float64)
+    field = KernelField(kernel, c, torch.tensor([[-1.0], [1.0]], dtype=torch.float64), whiten=False)
+    assert field.jacobian(torch.zeros(1, 1, dtype=torch.float64)).max() > 0.97 * field.lipschitz()
+
+
+def test_a_gaussian_field_has_the_bound_of_the_design():
+    """‖Dv‖ ≤ ‖v‖/σ."""
+    field = KernelField(GaussianKernel(0.3), cloud(5, 3), cloud(5, 3, seed=1))
+    torch.testing.assert_close(field.lipschitz(), field.sqnorm().sqrt() / 0.3)
+
+
+def test_rough_kernels_have_no_bound():
+    field = KernelField(LaplacianKernel(0.3), cloud(5, 3), cloud(5, 3, seed=1))
+    assert bool(field.lipschitz().isinf())
+
+
+@fields
+@given(seed=seeds)
+def test_other_units_change_the_units_only(entry, d, seed):
+    field, x, shift = entry(d, seed=seed), cloud(9, d, seed=seed), cloud(1, d, seed=seed + 1)[0]
+    factor = 7.3
+    other = field.rescaled(factor, shift)
+    assert relative(other(factor * x + shift), factor * field(x)) < 1e-10
+    assert relative(other.jacobian(factor * x + shift), field.jacobian(x)) < 1e-10
+    torch.testing.assert_close(other.sqnorm(), factor**2 * field.sqnorm())
+    torch.testing.assert_close(other.lipschitz(), field.lipschitz())
+
+
+@fields
+def test_arguments_build_the_field_again(entry, d):
+    field, x = entry(d), cloud(9, d)
+    again = type(field)(**field.arguments())
+    torch.testing.assert_close(again(x), field(x), rtol=1e-12, atol=1e-13)
+    assert set(again.arguments()) == set(field.arguments())
+    assert not any(isinstance(v, torch.Tensor) and v.requires_grad for v in field.arguments().values())
+
+
+@fields
+def test_a_state_dict_carries_the_field(entry, d):
+    field, other, x = entry(d, seed=1), entry(d, seed=2), cloud(9, d)
+    assert relative(other(x), field(x)) > 1e-2
+    other.load_state_dict(field.state_dict())
+    torch.testing.assert_close(other(x), field(x), rtol=1e-12, atol=1e-13)
+    torch.testing.assert_close(other.momenta, field.momenta, rtol=1e-9, atol=1e-12)
+
+
+@fields
+def test_copies_are_independent(entry, d):
+    field, x = entry(d), cloud(9, d)
+    for other in (copy.deepcopy(field), pickle.loads(pickle.dumps(field))):
+        assert torch.equal(other(x), field(x))
+        other.momenta = 2 * field.momenta.detach()
+        torch.testing.assert_close(other(x), 2 * field(x), rtol=1e-9, atol=1e-12)
+
+
+@fields
+def test_gradients_in_the_parameters(entry, d):
+    """Of v(x), Dv(x), div v(x), ‖v‖² and the Lipschitz bound, by finite differences."""
+    field, x = entry(d), cloud(5, d)
+    start = [p.detach().clone() for p in field.parameters()]
+    directions = [cloud(*p.shape, seed=7) for p in start]
+    for function in (field, field.jacobian, field.divergence, lambda _: field.sqnorm(), lambda _: field.lipschitz()):
+
+        def along(s, function=function):
+            with torch.no_grad():
+                for p, p0, v in zip(field.parameters(), start, directions, strict=True):
+                    p.copy_(p0 + s * v)
+                return float(function(x).sum())
+
+        expected = slope(along)
+        along(0.0)
+        gradients = torch.autograd.grad(function(x).sum(), list(field.parameters()))
+        found = sum(float((g * v).sum()) for g, v in zip(gradients, directions, strict=True))
+        assert found == pytest.approx(expected, rel=1e-7, abs=1e-9)
+
+
+@fields
+def test_precision_follows(entry, d):
+    x = cloud(9, d)
+    exact, single = entry(d), entry(d, torch.float32)
+    assert relative(single(x.float()), exact(x)) < 1e-3
+    assert relative(entry(d).float()(x.float()), exact(x)) < 1e-3
+    for values in (single(x.float()), single.jacobian(x.float()), single.divergence(x.float()), single.sqnorm()):
+        assert values.dtype == torch.float32
+
+
+@fields
+def test_no_points_is_no_problem(entry, d):
+    field, nowhere = entry(d), cloud(9, d)[:0]
+    assert field(nowhere).shape == (0, d)
+    assert field.jacobian(nowhere).shape == (0, d, d)
+    assert field.divergence(nowhere).shape == (0,)
+
+
+@fields
+def test_positions_of_another_dimension_are_refused(entry, d):
+    with pytest.raises(ValueError, match="one dimension d"):
+        entry(d)(cloud(9, d + 1))
+
+
+def test_a_field_says_what_it_is():
+    assert "GaussianKernel(scale=0.7), 6 controls" in repr(zoo.FIELDS[0](2))
