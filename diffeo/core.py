@@ -243,10 +243,15 @@ class WeightedLosses(Loss):
 
     def __init__(self, terms: Sequence[tuple[float, Loss]]) -> None:
         super().__init__()
-        self.weights = [weight for weight, _ in terms]
-        self.losses = nn.ModuleList([loss for _, loss in terms])
-        if not all(weight > 0 for weight in self.weights):
-            raise ValueError(f"the weights of a sum of losses must be positive, and are {self.weights}.")
+        if not terms or not all(weight > 0 for weight, _ in terms):
+            raise ValueError(f"a sum of losses expects terms with positive weights, and got {[w for w, _ in terms]}.")
+        flat = [
+            (w * inner, term)
+            for w, loss in terms
+            for inner, term in (loss.terms if isinstance(loss, WeightedLosses) else [(1.0, loss)])
+        ]
+        self.weights = [weight for weight, _ in flat]
+        self.losses = nn.ModuleList([loss for _, loss in flat])
 
     def forward(self, moved: Any, target: Any) -> Tensor:
         """Σ_k w_k D_k(moved, target)."""
@@ -255,6 +260,9 @@ class WeightedLosses(Loss):
     def rescaled(self, factor: float) -> WeightedLosses:
         """Every loss in the other units, with the same weights."""
         return WeightedLosses([(w, loss.rescaled(factor)) for w, loss in self.terms])
+
+    def __repr__(self) -> str:
+        return " + ".join(f"{w:g} * {loss!r}" for w, loss in self.terms)
 
     @property
     def terms(self) -> list[tuple[float, Loss]]:

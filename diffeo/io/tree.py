@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from diffeo.io.atomic import replacing
@@ -37,7 +37,7 @@ def save_tree(path: str | os.PathLike[str], tree: Any, metadata: dict[str, Any] 
         raise ValueError(f"the metadata of {path} must be what JSON can hold: {error}.") from None
     header = {"format": _FORMAT, "version": str(_VERSION), "tree": json.dumps(skeleton), "metadata": beside}
     with replacing(path) as temporary:
-        save_file(tensors, temporary, header)
+        temporary.write_bytes(save(tensors, header))
 
 
 def load_tree(path: str | os.PathLike[str]) -> tuple[Any, dict[str, Any]]:

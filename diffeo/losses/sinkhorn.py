@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import os
 
 from torch import Tensor
 
+from diffeo.backends.keops.particles import silenced
 from diffeo.core import Loss
 from diffeo.shapes.base import PointShape
 
@@ -36,8 +36,8 @@ class SinkhornLoss(Loss):
 
     def forward(self, moved: PointShape, target: PointShape) -> Tensor:
         """The divergence; both measures are normalized to mass 1 unless ``reach`` is given."""
-        os.environ.setdefault("PYKEOPS_VERBOSE", "0")  # geomloss imports pykeops, which prints
-        from geomloss import SamplesLoss
+        with silenced():  # geomloss imports pykeops, which prints
+            from geomloss import SamplesLoss
 
         mu, nu = moved.measure(), target.measure()
         if mu.centers.shape[1] != nu.centers.shape[1]:
