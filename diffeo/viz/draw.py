@@ -62,7 +62,8 @@ def colored(ax: Axes, shape: PointShape, values: Tensor, label: str) -> None:
     scale = ScalarMappable(Normalize(low, high if high > low else low + 1), SEQUENTIAL)
     _prepare(ax, [shape])
     if isinstance(ax, Axes3D) and isinstance(shape, Mesh):
-        add_facets(ax, [lit(ax, shape, scale.to_rgba(numbers[face_array(shape)].mean(1))[:, :3])])
+        rgb = scale.to_rgba(numbers[face_array(shape)].mean(1))[:, :3]
+        add_facets(ax, [lit(ax, shape, rgb, ambient=0.6)])
     else:
         _draw_thin(ax, shape, scale.to_rgba(numbers), 0)
     color_bar(ax, scale, label)
@@ -72,7 +73,7 @@ def legend(ax: Axes, handles: Sequence[Any]) -> None:
     """A legend in one row above the panel, at the right, where it hides nothing."""
     ax.legend(
         handles=handles, fontsize=SMALL, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(handles),
-        frameon=False, borderaxespad=0.2, handlelength=1.2, handletextpad=0.5, columnspacing=1.2,
+        frameon=False, borderaxespad=0.2, handlelength=1.8, handletextpad=0.5, columnspacing=1.2,
     )  # fmt: skip
 
 

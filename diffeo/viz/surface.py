@@ -21,15 +21,20 @@ def face_array(mesh: Mesh) -> Any:
     return mesh.faces.detach().cpu().numpy()
 
 
-def lit(ax: Axes3D, mesh: Mesh, rgb: Array) -> Facets:
-    """The faces to draw and their colors under the view's light; rgb has shape (1, 3), or (f, 3) one per face."""
+def lit(ax: Axes3D, mesh: Mesh, rgb: Array, ambient: float = 0.3) -> Facets:
+    """The faces to draw and their colors under the view's light.
+
+    Args:
+        rgb: shape (1, 3), or (f, 3) for one per face.
+        ambient: what a face seen edge-on keeps of its color; more of it for colors that mean numbers.
+    """
     x = visible(mesh.x, 3)
     faces, rows = coarse(x, face_array(mesh))
     corners = x[faces]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-300)
     # Both sides are lit: an open surface shows its inside, and inward normals must not turn a shape black.
-    light = 0.3 + 0.75 * np.abs(normals @ _light(ax))
+    light = ambient + (1.05 - ambient) * np.abs(normals @ _light(ax))
     return corners, np.clip(np.broadcast_to(rgb, (len(mesh.faces), 3))[rows] * light[:, None], 0, 1)
 
 
