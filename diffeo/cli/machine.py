@@ -10,10 +10,10 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 PACKAGES = (
-    "diffeo", "torch", "numpy", "scipy", "numba", "pykeops", "geomloss", "torchdiffeq", "trimesh", "pyvista",
+    "diffeo", "torch", "numpy", "scipy", "numba", "pykeops", "geomloss", "torchdiffeq", "vtk",
     "scikit-image", "safetensors", "matplotlib", "rich", "cyclopts",
 )  # fmt: skip
-OPTIONAL = {"pyvista": 'pip install "diffeo[vtk]" for pictures of surfaces rendered with VTK'}
+OPTIONAL = {"vtk": 'pip install "diffeo[vtk]" to read and write .vtp files'}
 COMPILERS = ("g++", "clang++", "nvcc")
 BACKENDS = {"dense": "DenseBackend", "cpu": "CPUBackend", "keops": "KeOpsBackend"}
 SECONDS = 0.3

@@ -309,6 +309,18 @@ def test_a_backend_that_cannot_work_here(rings, tmp_path, capsys, monkeypatch):
     assert "install g++" in capsys.readouterr().err
 
 
+def test_a_format_whose_extra_is_missing(rings, tmp_path, capsys, monkeypatch):
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("vtk", "vtkmodules")]:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setitem(sys.modules, "vtk", None)
+    monkeypatch.setitem(sys.modules, "vtkmodules", None)
+    (tmp_path / "a.vtp").write_text('<VTKFile type="PolyData"/>')
+    assert run(tmp_path / "a.vtp", rings[1], "-o", tmp_path / "out") == 2
+    err = capsys.readouterr().err
+    assert "diffeo[vtk]" in err
+    assert one_sentence(err)
+
+
 # odd input that is fine: a shape may be what it wants
 
 
