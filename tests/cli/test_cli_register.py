@@ -314,7 +314,7 @@ def test_a_format_whose_extra_is_missing(rings, tmp_path, capsys, monkeypatch):
         monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.setitem(sys.modules, "vtk", None)
     monkeypatch.setitem(sys.modules, "vtkmodules", None)
-    (tmp_path / "a.vtp").write_text('<VTKFile type="PolyData"/>')
+    (tmp_path / "a.vtp").write_text('<VTKFile type="PolyData"></VTKFile>\n')
     assert run(tmp_path / "a.vtp", rings[1], "-o", tmp_path / "out") == 2
     err = capsys.readouterr().err
     assert "diffeo[vtk]" in err
