@@ -71,8 +71,11 @@ class Descent(Layered, Grown):
 
     def append(self, controls: Tensor, momenta: Tensor) -> None:
         """Add a layer id + Σ_j K(·, c_j) a_j on top."""
-        field = KernelField(self.kernel, controls, momenta, whiten=False)
-        self.fields.append(field.requires_grad_(False))
+        # laid out as they come back from a file: the rounding of sums depends on it
+        self.fields.append(self._field(controls.contiguous(), momenta.contiguous()))
+
+    def _field(self, controls: Tensor, momenta: Tensor) -> KernelField:
+        return KernelField(self.kernel, controls, momenta, whiten=False).requires_grad_(False)
 
     def grow(self, pairs: Sequence[tuple[Any, Any]], loss: Loss) -> bool:
         """Add the layer id − ε K∇D, ε as large as the certificate and a decrease of D allow; False if there is none."""
@@ -81,7 +84,7 @@ class Descent(Layered, Grown):
             *(value_and_gradient(m, t, loss) for m, (_, t) in zip(moved, pairs, strict=True)), strict=True
         )
         controls, momenta = self._direction(torch.cat(points), -torch.cat(gradients))
-        direction = KernelField(self.kernel, controls, momenta, whiten=False)
+        direction = self._field(controls, momenta)
         slope, lipschitz = float(direction.sqnorm()), float(direction.lipschitz())
         if not slope > 0:
             return False
@@ -160,4 +163,4 @@ def value_and_gradient(shape: Any, target: Any, loss: Loss) -> tuple[Tensor, Ten
     with torch.enable_grad():
         value = loss(shape.with_positions(x), target)
     (gradient,) = torch.autograd.grad(value, x)
-    return x.detach(), gradient, float(value)
+    return x.detach(), gradient, float(value.detach())

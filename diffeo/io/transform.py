@@ -26,19 +26,22 @@ def save(path: str | Path, phi: Diffeo, metadata: dict[str, Any] | None = None) 
 
     Raises: ValueError if the file cannot be written.
     """
-    save_tree(path, encode(phi), {"format": FORMAT, **(metadata or {})})
+    tree = {"map": encode(phi), "state": dict(phi.state_dict())}  # the state, so that not even rounding changes
+    save_tree(path, tree, {"format": FORMAT, **(metadata or {})})
 
 
 def load(path: str | Path) -> Diffeo:
     """Read a diffeomorphism. Raises ValueError if the file is not one."""
     tree, _ = _read(path)
     try:
-        phi = decode(tree)
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{path} does not describe a diffeomorphism that this version knows ({error}).") from None
-    if not isinstance(phi, Diffeo):
-        raise ValueError(f"{path} holds a {type(phi).__name__}, and a diffeomorphism was expected.")
-    return phi
+        phi = decode(tree["map"])
+        if not isinstance(phi, Diffeo):
+            raise TypeError(f"a {type(phi).__name__} instead")
+        phi.load_state_dict(tree["state"])
+    except (KeyError, TypeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path} does not describe a diffeomorphism that this version knows: {reason}.") from None
+    return phi.requires_grad_(False)
 
 
 def describe(path: str | Path) -> dict[str, Any]:

@@ -78,12 +78,32 @@ class MeasureLoss(Loss):
 
 
 class MMDLoss(MeasureLoss):
-    """Maximum mean discrepancy: where mass is, not which way it points. For points, curves and meshes."""
+    """Maximum mean discrepancy: where mass is, not which way it points. For points, curves and meshes.
+
+    Args:
+        kernel: compares positions.
+        normalized: scale both masses to 1 first, to compare shapes of different kinds.
+
+    Source: Gretton et al., "A kernel two-sample test", JMLR 2012.
+    """
+
+    def __init__(self, kernel: Radial, normalized: bool = False) -> None:
+        super().__init__(kernel)
+        self.normalized = normalized
 
     @property
     def orientation(self) -> None:
         """None."""
         return
+
+    def parts(self, shape: PointShape) -> Parts:
+        """Centers and weights, of total 1 where they are to be."""
+        centers, _, weights = super().parts(shape)
+        return centers, None, weights / weights.sum() if self.normalized else weights
+
+    def rescaled(self, factor: float) -> Self:
+        """The kernel in the other units."""
+        return type(self)(self.kernel.rescaled(factor), self.normalized)
 
 
 class CurrentLoss(MeasureLoss):

@@ -22,6 +22,7 @@ from diffeo.shapes import Points, PointShape
 POINTS = 300
 SCALES = (0.5, 0.2, 0.08)  # of the blur, relative to the extent
 TURN_GAIN = 0.5  # what a pose that turns the shape must gain over one that does not, before it is believed
+NOTHING = 1e-10  # a mismatch (of at most 2) that stands for a shift of a millionth of the extent
 GAIN = 0.9  # a motion is taken only if it lowers the mismatch to this fraction: never worse than doing nothing
 
 
@@ -110,6 +111,8 @@ def align(source: PointShape, target: PointShape, group: Alignment, extent: floa
     still = Affine(torch.eye(d, dtype=torch.float64), torch.zeros(d, dtype=torch.float64))
     best, lowest = still, mismatch(a, b, still, extent)
     at_rest = lowest
+    if at_rest < NOTHING:
+        return None
     for turned, pose in starts(a, b, d):
         candidate = descend(a, b, group, pose, center, SCALES[0] * extent)
         value = mismatch(a, b, candidate, extent)

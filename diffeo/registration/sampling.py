@@ -11,7 +11,7 @@ LOOKED_AT = 20_000
 
 
 def farthest_points(x: Tensor, count: int) -> Tensor:
-    """Indices of points of x, shape (n, d), each as far as possible from those before it; all of them if n ≤ count.
+    """Sorted indices of points of x, shape (n, d), each as far as possible from those before; all of them if n ≤ count.
 
     Exact duplicates are never chosen twice. The first is the one farthest from the mean, so the choice moves with x
     under rigid motions. Source: Gonzalez, "Clustering to minimize the maximum intercluster distance", 1985.
@@ -25,7 +25,7 @@ def farthest_points(x: Tensor, count: int) -> Tensor:
             break
         chosen.append(index)
         distance = torch.minimum(distance, (x - x[index]).square().sum(1))
-    return torch.tensor(chosen, device=x.device)
+    return torch.tensor(sorted(chosen), device=x.device)
 
 
 def coarse(shape: PointShape, count: int, seed: int = 0) -> Points:

@@ -21,6 +21,7 @@ HALVINGS = 3  # narrower kernels beside it, each half as wide and twice as dear
 COARSEST = 0.3  # the first scale of the data term, relative to the extent
 FINEST = 0.04  # its last, where the shapes are that fine
 SPACINGS = 1.2  # its last in mean spacings of the points: below, single points are seen and not the shape
+SMALL_SHIFT = 0.01  # relative to the length, for measuring the curvature of a loss
 RATIO = 3.0  # between successive scales of the data term
 
 
@@ -69,7 +70,9 @@ def default_loss(source: PointShape, target: PointShape, kind: type[Loss] | None
         directed = not isinstance(source, Points) and not isinstance(target, Points)
         kind = VarifoldLoss if directed else MMDLoss
     finest = max(FINEST * size, SPACINGS * max(spacing(source), spacing(target)))
-    if kind in (VarifoldLoss, CurrentLoss, MMDLoss):
+    if kind is MMDLoss:
+        return MMDLoss(GaussianKernel(finest), normalized=type(source) is not type(target))
+    if kind in (VarifoldLoss, CurrentLoss):
         return kind(GaussianKernel(finest))
     if kind is SinkhornLoss:
         return SinkhornLoss(finest / 2)
@@ -100,8 +103,12 @@ def coarse_factors(loss: Loss, size: float) -> list[float]:
 
 @torch.no_grad()
 def unit_of(loss: Loss, shape: PointShape, length: float) -> float:
-    """What the loss says of a shift by a length, in the mean over the axes: the unit for weighing data terms."""
-    steps = length * torch.eye(shape.x.shape[1], dtype=shape.x.dtype, device=shape.x.device)
-    values = [float(loss(shape.with_positions(shape.x + step), shape)) for step in steps]
-    mean = sum(values) / len(values)
+    """The unit in which data terms are weighed: what the loss says of a shift by a length, were it quadratic.
+
+    Measured on small shifts along the axes, whose mean is then the same for all axes.
+    """
+    steps = SMALL_SHIFT * length * torch.eye(shape.x.shape[1], dtype=torch.float64)
+    exact = shape.to(torch.float64)
+    values = [float(loss(exact.with_positions(exact.x + step.to(exact.x.device)), exact)) for step in steps]
+    mean = sum(values) / len(values) / SMALL_SHIFT**2
     return mean if mean > 0 and math.isfinite(mean) else 1.0
