@@ -89,8 +89,8 @@ class RK4(Solver):
 class Adaptive(Solver):
     """An adaptive method of torchdiffeq; each layer is integrated to the tolerances.
 
-    The steps depend on all points that are asked for together, so that a map, its inverse and its Jacobian belong to one
-    another up to the tolerances only; with the other solvers they do up to rounding.
+    The steps depend on all points that are asked for together, so that a map, its inverse and its Jacobian belong to
+    one another up to the tolerances only; with the other solvers they do up to rounding.
 
     Args:
         method: its name in torchdiffeq, for instance "dopri5", "bosh3" or "adaptive_heun".
@@ -114,6 +114,8 @@ class Adaptive(Solver):
         from torchdiffeq import odeint
 
         like = y[0] if isinstance(y, tuple) else y
+        if not sum(part.numel() for part in (y if isinstance(y, tuple) else (y,))):
+            return y
         times = torch.tensor([t, t + dt], dtype=torch.float64, device=like.device).to(like.dtype)
         solution: Any = odeint(
             lambda s, z: f(float(s.detach()), z),

@@ -81,6 +81,7 @@ class Geodesic(Layered):
 
     def path(self, x: Tensor) -> list[Tensor]:
         """The trajectory of x: steps + 1 tensors."""
+        reductions.check_positions(x, self.controls)
         if x.shape == self.controls.shape and bool(torch.equal(x, self.controls)) and not x.requires_grad:
             return [q for q, _ in self.shoot()]
         start = (self.controls, self.momenta, x)
