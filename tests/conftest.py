@@ -16,7 +16,7 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 settings.load_profile("diffeo")
-torch.set_num_threads(min(2, torch.get_num_threads()))
+torch.set_num_threads(1)  # on a busy machine, threads that wait for each other's tiny tasks make tests 50 times slower
 
 
 @pytest.fixture(autouse=True)

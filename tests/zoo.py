@@ -25,6 +25,8 @@ from diffeo.kernels import (
     Matern32Kernel,
     Matern52Kernel,
     Radial,
+    ScaledKernel,
+    SumKernel,
 )
 from diffeo.kernels.measures import Aligned, Oriented, Unoriented
 from diffeo.losses import CurrentLoss, FacingLoss, LandmarkLoss, MMDLoss, SinkhornLoss, VarifoldLoss
@@ -80,7 +82,11 @@ def each(entries: list[Entry]) -> list[Any]:
 
 def named(value: Any) -> str:
     """A short name for pytest."""
-    return str(value).removeprefix("torch.").replace("Kernel", "").replace("scale=", "")
+    if isinstance(value, SumKernel):
+        return "+".join(map(named, value.terms))
+    if isinstance(value, ScaledKernel):
+        return f"{value.weight}*{named(value.kernel)}"
+    return str(value).removeprefix("torch.").replace("Kernel", "").replace("scale=", "").replace("()", "")
 
 
 # ---- fields and diffeos: m control points in a cloud of standard deviation ½, momenta of about that size
@@ -113,9 +119,7 @@ FIELDS = [
 
 def geodesic(kernel: Radial, **options: Any) -> Callable[[int, torch.dtype, int], Diffeo]:
     """Builder of a `Geodesic`."""
-    return lambda d, dtype, seed: Geodesic(
-        kernel, controls(d, dtype, seed), momenta=momenta(d, dtype, seed), **options
-    )
+    return lambda d, dtype, seed: Geodesic(kernel, controls(d, dtype, seed), momenta=momenta(d, dtype, seed), **options)
 
 
 def flow(kernel: Radial, layers: int, **options: Any) -> Callable[[int, torch.dtype, int], Diffeo]:
