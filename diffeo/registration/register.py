@@ -232,8 +232,7 @@ class _Run:
     def finish(self, started: float) -> Registration:
         """Optimize, go back to the data's units, measure."""
         phi, converged, reason = self.optimize()
-        phi = phi.double().cpu().requires_grad_(False)
-        phi = phi.rescaled(self.size, self.center)
+        phi = phi.double().cpu().rescaled(self.size, self.center).requires_grad_(False)
         whole: Diffeo = phi if self.motion is None else Compose([self.motion, phi])
         a, b = self.source.to("cpu", torch.float64), self.target.to("cpu", torch.float64)
         with torch.no_grad():
