@@ -59,7 +59,7 @@ def newton(function: Callable[[Tensor], tuple[Tensor, Tensor]], y: Tensor, guess
     for _ in range(60):
         if bool((residual <= tolerance).all()):
             break
-        move = torch.linalg.solve(jacobian, (value - y)[..., None])[..., 0]
+        move = torch.linalg.solve_ex(jacobian, (value - y)[..., None])[0][..., 0]  # not finite where it is singular
         trial = x - torch.where(residual > tolerance, damping, 0.0)[:, None] * move
         trial_value, trial_jacobian = function(trial)
         trial_residual = (trial_value - y).norm(dim=1)
