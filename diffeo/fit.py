@@ -202,7 +202,7 @@ class _Loop:
         """Evaluate the start."""
         try:
             self._record()
-        except DivergenceError as error:
+        except ArithmeticError as error:
             raise ValueError(
                 f"the objective cannot be computed at the start ({error}): check scales and data for huge values."
             ) from None
@@ -219,7 +219,7 @@ class _Loop:
                 self._advance()
                 self._record()
                 return
-            except DivergenceError as error:
+            except ArithmeticError as error:
                 self.history.reason = f"diverged: {error}"
                 self._load(before)
                 self.shrink /= 10

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from diffeo.core import Diffeo, Shape
 
+INTEGERS = (torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8)
+
 
 class Measure(NamedTuple):
     """A shape seen as a sum of weighted Diracs Σ w_f δ(c_f, n_f)."""
@@ -43,8 +45,15 @@ class PointShape(Shape):
         return dataclasses.replace(self, x=x)
 
     def carried(self, phi: Diffeo) -> Self:
-        """φ · shape: every point goes to φ(x)."""
-        return self.with_positions(phi(self.x))
+        """φ · shape: every point goes to φ(x).
+
+        Raises: ArithmeticError where φ(x) is not finite: a diverged map is no fault of the shape.
+        """
+        moved = phi(self.x)
+        lost = int((~torch.isfinite(moved.detach())).any(1).sum())
+        if lost:
+            raise ArithmeticError(f"the map sends {lost} of {len(moved)} points to infinity or NaN.")
+        return self.with_positions(moved)
 
     def to(self, *args: Any, **kwargs: Any) -> Self:
         """The shape with its positions converted; integer connectivity only changes device."""
@@ -75,9 +84,13 @@ def check_positions(x: Tensor, name: str) -> None:
         raise ValueError(f"{name} expects finite positions: {bad} of {len(x)} points have NaN or infinite coordinates.")
 
 
-def check_connectivity(index: Tensor, n: int, corners: int, name: str) -> None:
-    """Raise ValueError unless index is an integer tensor of shape (f, corners) with entries in 0..n-1."""
-    if not isinstance(index, Tensor) or index.ndim != 2 or index.shape[1] != corners or index.is_floating_point():
+def check_connectivity(index: Tensor, n: int, corners: int, name: str) -> Tensor:
+    """The index in int64 (torch reads bytes as a mask), if it is one. Raises ValueError otherwise.
+
+    It must be a tensor of integers, shape (f, corners), with entries in 0..n-1.
+    """
+    integers = isinstance(index, Tensor) and index.dtype in INTEGERS
+    if not integers or index.ndim != 2 or index.shape[1] != corners:
         got = f"{index.dtype} of shape {tuple(index.shape)}" if isinstance(index, Tensor) else type(index).__name__
         raise ValueError(f"{name} expects integers of shape (f, {corners}), and got {got}.")
     if index.shape[0] == 0:
@@ -86,3 +99,4 @@ def check_connectivity(index: Tensor, n: int, corners: int, name: str) -> None:
         raise ValueError(
             f"{name} refers to points {int(index.min())}..{int(index.max())}, and there are {n} (0..{n - 1})."
         )
+    return index.long()

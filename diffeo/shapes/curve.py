@@ -23,7 +23,7 @@ class Curve(PointShape):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_connectivity(self.edges, len(self.x), 2, "Curve's edges")
+        object.__setattr__(self, "edges", check_connectivity(self.edges, len(self.x), 2, "Curve's edges"))
 
     def measure(self) -> Measure:
         """Segments as Diracs: midpoints, lengths, unit tangents; a segment of length 0 has weight and tangent 0."""

@@ -26,7 +26,7 @@ class Mesh(PointShape):
         super().__post_init__()
         if self.x.shape[1] != 3:
             raise ValueError(f"Mesh expects vertices in space, shape (n, 3), and got {tuple(self.x.shape)}.")
-        check_connectivity(self.faces, len(self.x), 3, "Mesh's faces")
+        object.__setattr__(self, "faces", check_connectivity(self.faces, len(self.x), 3, "Mesh's faces"))
 
     def measure(self) -> Measure:
         """Faces as Diracs: centers, areas, unit normals; a degenerate face has area and normal 0."""
