@@ -19,10 +19,10 @@ FEW = 4096  # pairs below which torch is fast enough that compiling a loop does 
 class AutoBackend(Backend):
     """Fused loops on the CPU, torch for small problems and for what the loops do not cover."""
 
-    def choose(self, rows: Sequence[Tensor], columns: Sequence[Tensor]) -> Backend:
+    def choose(self, formula: Formula, rows: Sequence[Tensor], columns: Sequence[Tensor]) -> Backend:
         """The backend for these inputs."""
         fused = CPUBackend()
-        if len(rows[0]) * len(columns[0]) >= FEW and fused.covers(rows, columns):
+        if len(rows[0]) * len(columns[0]) >= FEW and fused.covers(formula, rows, columns):
             return fused
         return DenseBackend()
 
@@ -30,7 +30,7 @@ class AutoBackend(Backend):
         self, formula: Formula, jets: tuple[Jet, ...], rows: Sequence[Tensor], columns: Sequence[Tensor]
     ) -> tuple[Tensor, ...]:
         """The reduction, by the backend chosen for it."""
-        return self.choose(rows, columns).reduce(formula, jets, rows, columns)
+        return self.choose(formula, rows, columns).reduce(formula, jets, rows, columns)
 
     def unavailable(self) -> str | None:
         """None: there is always torch."""

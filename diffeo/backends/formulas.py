@@ -55,12 +55,14 @@ class Formula:
         name: what it is called in caches and error messages.
         rows, columns: names of the inputs, as the body reads them: ``i.x``, ``j.y``.
         body: the terms, one per output; a term has as many components as the dimension it is made of.
+        matrices: whether it involves one matrix per pair.
     """
 
     name: str
     rows: tuple[str, ...]
     columns: tuple[str, ...]
     body: Body
+    matrices: bool = False
 
     def trace(self, algebra: Algebra, jets: tuple[Jet, ...], rows: tuple[Any, ...], columns: tuple[Any, ...]) -> Any:
         """The terms of one pair, on whatever the backend computes with."""
@@ -69,11 +71,11 @@ class Formula:
         return self.body(algebra, jets, i, j)
 
 
-def formula(rows: str, columns: str) -> Callable[[Body], Formula]:
+def formula(rows: str, columns: str, matrices: bool = False) -> Callable[[Body], Formula]:
     """Turn a function of (algebra, jets, i, j) into a `Formula`."""
 
     def wrap(body: Body) -> Formula:
-        return Formula(body.__name__, tuple(rows.split()), tuple(columns.split()), body)
+        return Formula(body.__name__, tuple(rows.split()), tuple(columns.split()), body, matrices)
 
     return wrap
 
@@ -154,7 +156,7 @@ def divergence_pull_source(alg: Algebra, jets: tuple[Jet, ...], i: Any, j: Any) 
     return (-2 * k1 * j.s) * i.b - (4 * k2 * j.s * alg.dot(D, i.b)) * D, (2 * k1 * j.s) * D
 
 
-@formula(rows="x", columns="y b")
+@formula(rows="x", columns="y b", matrices=True)
 def jacobian(alg: Algebra, jets: tuple[Jet, ...], i: Any, j: Any) -> tuple[Any, ...]:
     """Dv(x_i) = Σ_j 2k' b_j Dᵀ."""
     D = i.x - j.y
@@ -162,7 +164,7 @@ def jacobian(alg: Algebra, jets: tuple[Jet, ...], i: Any, j: Any) -> tuple[Any, 
     return (alg.outer((2 * k1) * j.b, D),)
 
 
-@formula(rows="x A", columns="y b")
+@formula(rows="x A", columns="y b", matrices=True)
 def jacobian_pull(alg: Algebra, jets: tuple[Jet, ...], i: Any, j: Any) -> tuple[Any, ...]:
     """The gradient in x_i of Σ_i ⟨A_i, Dv(x_i)⟩."""
     D = i.x - j.y
@@ -171,7 +173,7 @@ def jacobian_pull(alg: Algebra, jets: tuple[Jet, ...], i: Any, j: Any) -> tuple[
     return ((2 * k1) * Ab + (4 * k2 * alg.dot(Ab, D)) * D,)
 
 
-@formula(rows="y b", columns="x A")
+@formula(rows="y b", columns="x A", matrices=True)
 def jacobian_pull_source(alg: Algebra, jets: tuple[Jet, ...], i: Any, j: Any) -> tuple[Any, ...]:
     """The gradients in (y_i, b_i) of Σ_j ⟨A_j, Dv(x_j)⟩."""
     D = j.x - i.y

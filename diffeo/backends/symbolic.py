@@ -63,7 +63,7 @@ class Scalar:
         return other if isinstance(other, Scalar) else self.graph.constant(float(other))
 
     def _fold(self, other: Any, op: str, function: Any) -> Any:
-        if isinstance(other, Vector):
+        if not isinstance(other, (Scalar, int, float)):
             return NotImplemented
         other = self._lift(other)
         a, b = self.graph.value(self.index), self.graph.value(other.index)
@@ -78,8 +78,8 @@ class Scalar:
         return self._fold(other, "sub", lambda a, b: a - b)
 
     def __mul__(self, other: Any) -> Any:
-        if isinstance(other, Vector):
-            return Vector(tuple(self * c for c in other.components))
+        if not isinstance(other, (Scalar, int, float)):
+            return NotImplemented  # a vector multiplies itself
         other = self._lift(other)
         a, node = self.graph.value(self.index), self.graph.nodes[other.index]
         if a is None and node.op == "const":
@@ -139,7 +139,7 @@ class Vector:
     def __sub__(self, other: Vector) -> Vector:
         return Vector(tuple(a - b for a, b in zip(self.components, other.components, strict=True)))
 
-    def __rmul__(self, scalar: float) -> Vector:
+    def __rmul__(self, scalar: Scalar | float) -> Vector:
         return Vector(tuple(scalar * c for c in self.components))
 
 

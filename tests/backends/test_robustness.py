@@ -136,12 +136,13 @@ def test_other_precisions_are_left_to_torch(backend, dtype):
 
 def test_auto_takes_loops_where_they_pay(monkeypatch):
     few, many = inputs(formulas.product, 10, 10, 3), inputs(formulas.product, 300, 300, 3)
-    assert AutoBackend().choose(*few) == DenseBackend()
-    assert AutoBackend().choose(*many) == CPUBackend()
-    assert AutoBackend().choose(*inputs(formulas.product, 300, 300, 11)) == DenseBackend()
-    assert AutoBackend().choose(*inputs(formulas.product, 300, 300, 3, torch.float16)) == DenseBackend()
+    assert AutoBackend().choose(formulas.product, *few) == DenseBackend()
+    assert AutoBackend().choose(formulas.product, *many) == CPUBackend()
+    assert AutoBackend().choose(formulas.jacobian, *inputs(formulas.jacobian, 300, 300, 11)) == DenseBackend()
+    half = inputs(formulas.product, 300, 300, 3, torch.float16)
+    assert AutoBackend().choose(formulas.product, *half) == DenseBackend()
     monkeypatch.setattr(auto, "FEW", 0)
-    assert AutoBackend().choose(*few) == CPUBackend()
+    assert AutoBackend().choose(formulas.product, *few) == CPUBackend()
 
 
 @backends

@@ -72,4 +72,4 @@ def test_a_jet_may_use_whole_powers_only(power):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_generated_module_is_python(dtype):
-    compile(module_source(product(GaussianKernel(0.5)), dtype), "generated", "exec")
+    compile(module_source(loop_source(product(GaussianKernel(0.5))), dtype), "generated", "exec")

@@ -19,11 +19,14 @@ import torch
 from torch import Tensor
 
 from diffeo.backends.base import Backend
+from diffeo.backends.cpu import blocks, codegen
+from diffeo.backends.cpu.codegen import module_source
 from diffeo.backends.dense.particles import DenseBackend
 from diffeo.backends.formulas import Formula, Jet
 from diffeo.backends.symbolic import trace
+from diffeo.backends.wide import trace_wide
 
-UNROLLED = 8  # components of one vector that are still written out one by one
+UNROLLED = 8  # components of one vector that are still written out one by one; longer ones are loops
 PARALLEL = 1 << 16  # pairs below which a second thread costs more than it brings
 
 
@@ -31,21 +34,17 @@ PARALLEL = 1 << 16  # pairs below which a second thread costs more than it bring
 class CPUBackend(Backend):
     """Loops fused by Numba; float32 and float64 on the CPU. Everything else is handed to `DenseBackend`."""
 
-    def covers(self, rows: Sequence[Tensor], columns: Sequence[Tensor]) -> bool:
-        """Whether the loops exist for these inputs: dtype, device and dimension."""
+    def covers(self, formula: Formula, rows: Sequence[Tensor], columns: Sequence[Tensor]) -> bool:
+        """Whether the loops exist for these inputs: dtype, device, and dimension where matrices are involved."""
         inputs = (*rows, *columns)
-        return (
-            inputs[0].dtype in (torch.float32, torch.float64)
-            and all(t.device.type == "cpu" for t in inputs)
-            and max(t.shape[1] for t in (*rows, *columns)) <= UNROLLED**2
-            and inputs[0].shape[1] <= UNROLLED
-        )
+        known = inputs[0].dtype in (torch.float32, torch.float64) and all(t.device.type == "cpu" for t in inputs)
+        return known and (unrolled(rows, columns) or not formula.matrices)
 
     def reduce(
         self, formula: Formula, jets: tuple[Jet, ...], rows: Sequence[Tensor], columns: Sequence[Tensor]
     ) -> tuple[Tensor, ...]:
         """Σ_j of the formula's terms, in one pass."""
-        if not self.covers(rows, columns):
+        if not self.covers(formula, rows, columns):
             return DenseBackend().reduce(formula, jets, rows, columns)
         widths = tuple(r.shape[1] for r in rows), tuple(c.shape[1] for c in columns)
         dtype = str(rows[0].dtype).removeprefix("torch.")
@@ -71,11 +70,18 @@ def compiled(
     formula: Formula, jets: tuple[Jet, ...], rows: tuple[int, ...], columns: tuple[int, ...], dtype: str
 ) -> tuple[Callable[..., None], np.ndarray, tuple[int, ...]]:
     """The loop for a formula, the constants it takes, and the widths of its outputs."""
-    from diffeo.backends.cpu.codegen import module_source
-
+    if rows[0] > UNROLLED or (max(*rows, *columns) > UNROLLED and not formula.matrices):
+        wide = trace_wide(formula, jets, rows, columns)
+        loop = loaded(module_source(blocks.loop_source(wide), dtype), formula.name)
+        return loop, np.array(wide.graph.constants, dtype=dtype), wide.widths
     traced = trace(formula, jets, rows, columns)
-    loop = loaded(module_source(traced, dtype), formula.name)
+    loop = loaded(module_source(codegen.loop_source(traced), dtype), formula.name)
     return loop, np.array(traced.graph.constants, dtype=dtype), tuple(len(output) for output in traced.outputs)
+
+
+def unrolled(rows: Sequence[Tensor], columns: Sequence[Tensor]) -> bool:
+    """Whether all vectors are short enough to be written out (matrices have the square of that)."""
+    return rows[0].shape[1] <= UNROLLED and max(t.shape[1] for t in (*rows, *columns)) <= UNROLLED**2
 
 
 @lru_cache(maxsize=512)
