@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Self
+from typing import Any, Self
 from weakref import WeakKeyDictionary
 
 import torch
@@ -71,6 +71,13 @@ class MeasureLoss(Loss):
     def rescaled(self, factor: float) -> Self:
         """The kernel in the other units."""
         return type(self)(self.kernel.rescaled(factor))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_targets"}  # weak: cannot be pickled
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._targets = WeakKeyDictionary()
 
     def extra_repr(self) -> str:
         """The kernel."""

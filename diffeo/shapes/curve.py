@@ -36,5 +36,5 @@ def length_and_direction(v: Tensor) -> tuple[Tensor, Tensor]:
     squares = v.square().sum(1)
     degenerate = squares == 0
     length = torch.where(degenerate, 1.0, squares).sqrt()
-    direction = v / length[:, None]
+    direction = torch.where(degenerate[:, None], 0.0, v) / length[:, None]
     return torch.where(degenerate, 0.0, length), direction
