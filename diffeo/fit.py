@@ -91,7 +91,7 @@ class Problem:
         self.bound = math.inf
         self._memory: list[tuple[list[Tensor], Value, list[Tensor | None]]] = []
 
-    def __call__(self) -> Tensor:
+    def __call__(self) -> Any:
         """The objective at the parameters' present values, with its gradient in their ``.grad``."""
         for at, value, gradients in reversed(self._memory):
             if all(torch.equal(a, p) for a, p in zip(at, self.parameters, strict=True)):
@@ -231,7 +231,7 @@ class _Loop:
             self.stuck = not self.phi.grow(self.problem.pairs, self.problem.loss)
         elif self.optimizer is not None:
             before = [p.detach().clone() for p in self.problem.parameters]
-            self.optimizer.step(self.problem)  # type: ignore[arg-type]
+            self.optimizer.step(self.problem)
             self.stuck = all(map(torch.equal, before, self.problem.parameters))
         else:
             self.stuck = True

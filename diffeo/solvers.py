@@ -16,9 +16,11 @@ Dynamics = Callable[[float, State], State]
 
 def axpy(a: float, x: State, y: State) -> State:
     """a·x + y, component by component."""
-    if isinstance(x, tuple) and isinstance(y, tuple):
-        return tuple(v.add(u, alpha=a) for u, v in zip(x, y, strict=True))
-    return y.add(x, alpha=a)  # type: ignore[union-attr, arg-type]
+    left: Any = x
+    right: Any = y
+    if isinstance(y, tuple):
+        return right.__class__(v.add(u, alpha=a) for u, v in zip(left, right, strict=True))
+    return right.add(left, alpha=a)
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,8 @@ class Adaptive(Solver):
             # step depends on the state, and would send a part of the gradient there
             options={"step_t": times[1:], "first_step": abs(dt)},
         )
-        return tuple(z[-1] for z in solution) if isinstance(y, tuple) else solution[-1]  # type: ignore[return-value]
+        last: Any = tuple(z[-1] for z in solution) if isinstance(y, tuple) else solution[-1]
+        return last
 
 
 def integrate(solver: Solver, f: Dynamics[State], y: State, steps: int) -> list[State]:

@@ -10,10 +10,10 @@ from torch import Tensor
 from diffeo.core import Field
 from diffeo.kernels import reductions
 from diffeo.kernels.algebra import Radial
-from diffeo.kernels.momenta import Momenta, follow_controls
+from diffeo.kernels.momenta import WithMomenta
 
 
-class KernelField(Field):
+class KernelField(WithMomenta, Field):
     r"""$v(x) = \sum_j K(x, c_j)\,a_j$: the fields of least norm among those with given values on the controls.
 
     Args:
@@ -23,25 +23,11 @@ class KernelField(Field):
         whiten: see `Momenta`.
     """
 
-    controls: Tensor
-
     def __init__(
         self, kernel: Radial, controls: Tensor, momenta: Tensor | None = None, whiten: bool | None = None
     ) -> None:
         super().__init__()
-        self.kernel = kernel
-        self.register_buffer("controls", controls.detach().clone())
-        self.unknown = Momenta(kernel, self.controls, momenta, whiten)
-        self.register_load_state_dict_post_hook(follow_controls)
-
-    @property
-    def momenta(self) -> Tensor:
-        """The vectors a_j, shape (m, d); assign to replace them."""
-        return self.unknown()
-
-    @momenta.setter
-    def momenta(self, value: Tensor) -> None:
-        self.unknown.assign(value)
+        self.place_momenta(kernel, controls, momenta, whiten)
 
     def forward(self, x: Tensor) -> Tensor:
         """v(x), shape (n, d)."""

@@ -11,11 +11,11 @@ from diffeo.core import Solver
 from diffeo.flows.layered import Layer, Layered, identities
 from diffeo.kernels import reductions
 from diffeo.kernels.algebra import Radial
-from diffeo.kernels.momenta import Momenta, follow_controls
+from diffeo.kernels.momenta import WithMomenta
 from diffeo.solvers import Ralston, check_steps, integrate
 
 
-class Geodesic(Layered):
+class Geodesic(WithMomenta, Layered):
     r"""The end of a geodesic of diffeomorphisms, shot from the identity (LDDMM).
 
     Control points q and momenta p follow $\dot q = \partial_p H$, $\dot p = -\partial_q H$ with
@@ -33,8 +33,6 @@ class Geodesic(Layered):
     Source: Miller, Trouvé & Younes, "Geodesic shooting for computational anatomy", J. Math. Imaging Vision 2006.
     """
 
-    controls: Tensor
-
     def __init__(
         self,
         kernel: Radial,
@@ -50,19 +48,8 @@ class Geodesic(Layered):
                 f"{kernel!r} is not smooth enough at 0 for geodesics, whose equations differentiate it twice: take "
                 "GaussianKernel, Matern52Kernel, CauchyKernel or InverseMultiquadricKernel."
             )
-        self.kernel, self.solver, self.steps = kernel, solver or Ralston(), check_steps(steps)
-        self.register_buffer("controls", controls.detach().clone())
-        self.unknown = Momenta(kernel, self.controls, momenta, whiten)
-        self.register_load_state_dict_post_hook(follow_controls)
-
-    @property
-    def momenta(self) -> Tensor:
-        """Initial momenta, shape (m, d); assign to replace them."""
-        return self.unknown()
-
-    @momenta.setter
-    def momenta(self, value: Tensor) -> None:
-        self.unknown.assign(value)
+        self.solver, self.steps = solver or Ralston(), check_steps(steps)
+        self.place_momenta(kernel, controls, momenta, whiten)
 
     def shoot(self) -> list[tuple[Tensor, ...]]:
         """Positions and momenta (q, p) of the controls at times 0, 1/steps, …, 1."""

@@ -111,7 +111,7 @@ def inner(kernel: Radial, orientation: Orientation | None, mu: Parts, nu: Parts)
     With ``orientation`` None the directions are ignored. Differentiable in both measures.
     """
     mu, nu = undirected(orientation, mu), undirected(orientation, nu)
-    return _Inner.apply(kernel, orientation, 1.0, *mu, *nu)  # type: ignore[no-any-return]
+    return _Inner.apply(kernel, orientation, 1.0, *mu, *nu)
 
 
 def square(kernel: Radial, orientation: Orientation | None, mu: Parts) -> Tensor:
@@ -119,8 +119,8 @@ def square(kernel: Radial, orientation: Orientation | None, mu: Parts) -> Tensor
     mu = undirected(orientation, mu)
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in mu):
         frozen = tuple(None if t is None else t.detach() for t in mu)
-        return _Inner.apply(kernel, orientation, 2.0, *mu, *frozen)  # type: ignore[no-any-return]
-    return _Inner.apply(kernel, orientation, 1.0, *mu, *mu)  # type: ignore[no-any-return]
+        return _Inner.apply(kernel, orientation, 2.0, *mu, *frozen)
+    return _Inner.apply(kernel, orientation, 1.0, *mu, *mu)
 
 
 def undirected(orientation: Orientation | None, mu: Parts) -> Parts:

@@ -66,6 +66,28 @@ class Momenta(nn.Module):
         self.coordinates.copy_(self.inverse(momenta))
 
 
+class WithMomenta(nn.Module):
+    """What is given by momenta on controls: a field, or a geodesic."""
+
+    controls: Tensor
+
+    def place_momenta(self, kernel: Radial, controls: Tensor, momenta: Tensor | None, whiten: bool | None) -> None:
+        """Keep the kernel and the controls, shape (m, d), and make the momenta the unknown."""
+        self.kernel = kernel
+        self.register_buffer("controls", controls.detach().clone())
+        self.unknown = Momenta(kernel, self.controls, momenta, whiten)
+        self.register_load_state_dict_post_hook(follow_controls)
+
+    @property
+    def momenta(self) -> Tensor:
+        """The momenta, shape (m, d), dual to the controls; assign to replace them."""
+        return self.unknown()
+
+    @momenta.setter
+    def momenta(self, value: Tensor) -> None:
+        self.unknown.assign(value)
+
+
 def follow_controls(module: Any, *_: Any) -> None:
     """After ``load_state_dict``: loaded coordinates are those of momenta on the controls loaded with them."""
     module.unknown.follow(module.controls)

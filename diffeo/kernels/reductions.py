@@ -6,6 +6,7 @@ second derivative (``create_graph=True``) goes through the dense backend, which 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,7 @@ class _Reduction(torch.autograd.Function):
         ctx.save_for_backward(*inputs)
         ctx.primitive, ctx.sums = primitive, sums
         outputs = primitive.value(sums, *inputs)
-        return outputs if len(outputs) > 1 else outputs[0]
+        return outputs[0] if len(outputs) == 1 else outputs
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> Any:
@@ -49,20 +50,20 @@ class _Reduction(torch.autograd.Function):
         return None, None, *ctx.primitive.pull(ctx.sums, needs, ctx.saved_tensors, cotangents)
 
 
-class Primitive:
+class Primitive(ABC):
     """A formula with its vector-Jacobian product."""
 
     @staticmethod
+    @abstractmethod
     def value(sums: Sum, *inputs: Tensor) -> tuple[Tensor, ...]:
         """The outputs."""
-        raise NotImplementedError
 
     @staticmethod
+    @abstractmethod
     def pull(
         sums: Sum, needs: tuple[bool, ...], inputs: tuple[Tensor, ...], cotangents: tuple[Tensor, ...]
     ) -> tuple[Tensor | None, ...]:
         """The gradients in the inputs that need one."""
-        raise NotImplementedError
 
 
 class _Product(Primitive):
@@ -146,7 +147,7 @@ def check_positions(x: Tensor, y: Tensor) -> None:
 def product(kernel: Radial, x: Tensor, y: Tensor, b: Tensor) -> Tensor:
     """K(x, y) b: shape (n, e) for x of shape (n, d), y (m, d), b (m, e)."""
     check_positions(x, y)
-    return _Reduction.apply(_Product, summer(kernel), x, y, b)  # type: ignore[no-any-return]
+    return _Reduction.apply(_Product, summer(kernel), x, y, b)
 
 
 def hamiltonian_field(kernel: Radial, q: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
@@ -156,7 +157,7 @@ def hamiltonian_field(kernel: Radial, q: Tensor, p: Tensor) -> tuple[Tensor, Ten
         kernel: differentiable twice at 0 (``smoothness`` ≥ 2) where gradients are wanted.
         q, p: positions and momenta, shape (n, d).
     """
-    return _Reduction.apply(_Hamiltonian, summer(kernel), q, p)  # type: ignore[no-any-return]
+    return _Reduction.apply(_Hamiltonian, summer(kernel), q, p)
 
 
 def divergence(kernel: Radial, x: Tensor, y: Tensor, b: Tensor) -> Tensor:

@@ -144,7 +144,8 @@ def starts(a: Points, b: Points, d: int) -> list[tuple[bool, Affine]]:
 
 def frame(points: Points) -> tuple[Tensor, Tensor]:
     """Centroid, shape (d,), and principal axes as columns, shape (d, d)."""
-    w = points.weights[:, None]  # type: ignore[index]
+    assert points.weights is not None
+    w = points.weights[:, None]
     mean = (w * points.x).sum(0)
     centered = points.x - mean
     return mean, torch.linalg.eigh((w * centered).T @ centered)[1]
@@ -165,7 +166,7 @@ def descend(a: Points, b: Points, group: Alignment, start: Affine, center: Tenso
         value.backward()
         return value
 
-    optimizer.step(closure)  # type: ignore[arg-type]
+    optimizer.step(closure)
     linear = group.matrix(parameters.detach(), len(center)) @ start.matrix
     return Affine(linear, pivot + scale * shift.detach() - linear @ center)
 

@@ -63,8 +63,8 @@ def face_folds(source: PointShape, moved: PointShape, phi: Diffeo) -> dict[str, 
         return {"flipped": None, "turned": None}
     _, jacobians = phi.with_jacobian(source.measure().centers)
     return {
-        "flipped": int(flipped(source, moved, jacobians).sum()),  # type: ignore[arg-type]
-        "turned": int(turned(source, moved).sum()),  # type: ignore[arg-type]
+        "flipped": int(flipped(source, moved, jacobians).sum()),
+        "turned": int(turned(source, moved).sum()),
     }
 
 

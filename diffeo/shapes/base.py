@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
@@ -65,9 +66,9 @@ class PointShape(Shape):
                 changes[item.name] = value.to(x) if value.is_floating_point() else value.to(x.device)
         return dataclasses.replace(self, **changes)
 
+    @abstractmethod
     def measure(self) -> Measure:
         """The shape as a measure; differentiable in the positions."""
-        raise NotImplementedError
 
 
 def check_positions(x: Tensor, name: str) -> None:
