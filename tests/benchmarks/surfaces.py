@@ -2,7 +2,8 @@
 
 CPU seconds, imports and compilation apart. Distances are from vertices to triangles, both ways, in the data's units;
 p95 is that of the worse way.
-Targets at 1654: mean 0.12, p95 0.35, max 0.85, no face turned, 3 pairs of faces crossing, 8 CPU-s; at 662: 0.15, 0.40, 0.80 in 4.
+Targets at 1654: mean 0.12, p95 0.35, max 0.85, no face turned, 3 pairs of faces crossing, 8 CPU-s.
+Targets at 662: mean 0.15, p95 0.40, max 0.80, 4 CPU-s.
 """
 
 from __future__ import annotations
