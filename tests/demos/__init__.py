@@ -1,0 +1,1 @@
+"""Every demo, at a small size."""
