@@ -236,7 +236,6 @@ class LossEntry:
         symmetric: D(a, b) = D(b, a).
         rigid: D is the same after one rigid motion of both.
         power: D of shapes grown s times, the loss rescaled too, is s^power D; a function of the shape's own dimension.
-        gradient: relative error of its gradient.
     """
 
     name: str
@@ -245,7 +244,6 @@ class LossEntry:
     symmetric: bool = True
     rigid: bool = True
     power: Callable[[int], int] = lambda k: 2 * k
-    gradient: float = 1e-7
 
     def __repr__(self) -> str:
         return self.name
@@ -263,7 +261,7 @@ def pairs(shape: Any) -> Tensor:
 def facing(shape: Any) -> FacingLoss:
     """Faces that should look where they look."""
     normals = shape.measure().directions
-    return FacingLoss(torch.arange(0, len(normals), 2), normals[::2].detach(), margin=0.9)
+    return FacingLoss(torch.arange(0, len(normals), 2), normals[::2].detach(), margin=0.99)
 
 
 WIDE = GaussianKernel(0.5) + 0.5 * CauchyKernel(0.3)
@@ -273,17 +271,17 @@ LOSSES = [
     LossEntry("LandmarkLoss(pairs)", lambda s: LandmarkLoss(pairs(s)), (POINTS, MESH), power=lambda k: 2),
     LossEntry("MMDLoss", lambda s: MMDLoss(GaussianKernel(0.4)), (*SHAPES,)),
     LossEntry("MMDLoss(Laplacian)", lambda s: MMDLoss(LaplacianKernel(0.4)), (WEIGHTED, MESH)),
+    LossEntry(
+        "MMDLoss(normalized)",
+        lambda s: MMDLoss(GaussianKernel(0.4), normalized=True),
+        (WEIGHTED, CURVE),
+        power=lambda k: 0,
+    ),
     LossEntry("CurrentLoss", lambda s: CurrentLoss(WIDE), EXTENDED),
     LossEntry("VarifoldLoss", lambda s: VarifoldLoss(WIDE), EXTENDED),
     LossEntry("VarifoldLoss(oriented)", lambda s: VarifoldLoss(WIDE, Oriented(0.8)), EXTENDED),
-    LossEntry("SinkhornLoss", lambda s: SinkhornLoss(0.3, scaling=0.95), (*SHAPES,), power=lambda k: 2, gradient=5e-3),
-    LossEntry(
-        "SinkhornLoss(unbalanced)",
-        lambda s: SinkhornLoss(0.3, reach=0.7, scaling=0.95),
-        (*SHAPES,),
-        power=lambda k: 2 + k,
-        gradient=5e-3,
-    ),
+    LossEntry("SinkhornLoss", lambda s: SinkhornLoss(0.3), (*SHAPES,), power=lambda k: 2),
+    LossEntry("SinkhornLoss(unbalanced)", lambda s: SinkhornLoss(0.3, reach=0.7), (*SHAPES,), power=lambda k: 2),
     LossEntry("FacingLoss", facing, EXTENDED, symmetric=False, rigid=False, power=lambda k: 0),
     LossEntry("a sum of losses", lambda s: MMDLoss(WIDE) + 0.3 * MMDLoss(GaussianKernel(0.2)), (*SHAPES,)),
 ]

@@ -1,0 +1,1 @@
+"""Laws of diffeo.shapes."""
