@@ -390,7 +390,7 @@ def test_transport_converges_to_what_geomloss_converges_to(reach, monkeypatch):
     expected = float(exact(a, x, b, y))
     found = [float(divergence(a, x, b, y, [1.0, 0.7, 0.5, *[0.3] * n], reach)) for n in (30, 500)]
     assert found[1] == pytest.approx(expected, rel=1e-3)  # its last steps are as short as scaling says
-    assert abs(found[0] - found[1]) < 0.01 * expected
+    assert abs(found[0] - found[1]) < 0.05 * expected
 
 
 @pytest.mark.parametrize("reach", [None, 0.7])
