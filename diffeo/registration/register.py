@@ -28,7 +28,7 @@ from diffeo.registration.settings import Settings, check_pair
 from diffeo.registration.stages import Progress, Stage, fingerprint, largest_move
 from diffeo.shapes import Curve, Mesh, PointShape
 
-STEPS = (2, 3, 5)  # of RK4, in the first, the middle and the last stage
+STEPS = (2, 2, 3)  # of RK4, in the first, the middle and the last stage
 COARSE_ITERATIONS = 25
 COARSE_TOLERANCE, COARSE_FLOOR = 0.05, 1e-3
 TIME_ERROR = 3e-4  # how far, relative to the extent, a point may move when the number of steps is doubled
