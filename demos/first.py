@@ -1,4 +1,4 @@
-"""Two hippocampi from files, registered by the command line: what ``make demo`` runs. (about 15 s)
+"""Two hippocampi from files, registered by the command line: what ``make demo`` runs. (about 10 s)
 
 The surfaces are made in code: one is more bent, twisted and thinner, and no vertex of one belongs to one of the other.
 """

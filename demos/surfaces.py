@@ -1,4 +1,4 @@
-"""An open hand closes: two surfaces with no vertex in common, one smooth map with a smooth inverse. (about 20 s)"""
+"""An open hand closes: two surfaces with no vertex in common, one smooth map with a smooth inverse. (about 10 s)"""
 
 from __future__ import annotations
 

@@ -1,0 +1,96 @@
+"""The README tells the truth: its code runs, its commands work, its options and its defaults are the library's own."""
+
+import inspect
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+import diffeo
+from diffeo.cli.apply import apply
+from diffeo.cli.doctor import doctor
+from diffeo.cli.info import info
+from diffeo.cli.main import main as shell
+from diffeo.cli.register import register
+from diffeo.registration import scales
+from diffeo.registration.register import TIME_ERROR
+from diffeo.registration.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+PYTHON = re.findall(r"^```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+COMMANDS = [
+    line
+    for block in re.findall(r"^```sh\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+    for line in block.splitlines()
+    if line.startswith("diffeo ")
+]
+REPORT = re.findall(r"`(\w+)`", TEXT.split("### What the report says")[1].split("## ")[0])
+
+
+@pytest.fixture
+def made(tmp_path, monkeypatch):
+    """A folder in which ``make demo`` has run, only on coarser surfaces."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(ROOT / "demos")
+    from first import hippocampus
+
+    (tmp_path / "demo-out").mkdir()
+    diffeo.write("demo-out/source.ply", hippocampus(1.3, 1.0, 5.0, [-0.75, 0.0, 0.75], 2.7))
+    diffeo.write("demo-out/target.ply", hippocampus(2.8, 3.0, 5.0, [-0.9, 0.05, 0.7], 2.8))
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_python_blocks_run_in_order(made):
+    assert len(PYTHON) >= 6
+    names = {}
+    for block in PYTHON:
+        exec(compile(block, "README.md", "exec"), names)
+    before, after = (names["result"].report[key] for key in ("distance_before", "distance_after"))
+    assert after < before / 5
+    assert sorted(path.name for path in (made / "out-python").iterdir()) == sorted(
+        ["moved.ply", "transform.safetensors", "report.json", "report.png"]
+    )
+
+
+@pytest.mark.slow
+def test_commands_work_in_order(made, capsys):
+    assert len(COMMANDS) >= 8
+    for command in COMMANDS:
+        assert shell(shlex.split(command)[1:]) == 0, command
+    for name in ("moved.ply", "transform.safetensors", "report.json", "report.png", "again.ply"):
+        assert (made / "out" / name).exists()
+    report = json.loads((made / "out" / "report.json").read_text())
+    documented = set(REPORT) | {f"distance_{when}_{what}" for when in ("before", "after") for what in ("p95", "max")}
+    assert set(report) <= documented
+
+
+def test_every_option_exists():
+    options = {
+        verb.__name__: {name.replace("_", "-") for name in inspect.signature(verb).parameters} | {"help"}
+        for verb in (register, apply, info, doctor)
+    }
+    assert set(re.findall(r"--([a-z][a-z-]*)", TEXT)) <= set().union(*options.values())
+    for command in COMMANDS:
+        verb = shlex.split(command)[1]
+        assert set(re.findall(r" --([a-z][a-z-]*)", command)) <= options[verb], command
+
+
+def test_defaults_are_those_of_the_library():
+    section = " ".join(TEXT.split("## How to choose scales")[1].split("\n## ")[0].split())
+    widths = [scales.WIDEST / 2**k for k in range(scales.HALVINGS + 1)]
+    assert ", ".join(f"{w:g}" for w in widths[:-1]) + f" and {widths[-1]:g} of the extent" in section
+    assert f"The default is {scales.FINEST:g} of the extent, or {scales.SPACINGS:g} times the mean distance" in section
+    assert f"in stages, from {scales.COARSEST:g} of the extent" in section
+    assert f"the default is {Settings().weight:g}." in section
+    assert f"below {TIME_ERROR:.4f} of the extent" in " ".join(TEXT.split())
+
+
+def test_names_and_files_exist():
+    for name in re.findall(r"`(\w+(?:Kernel|Loss|Backend))`", TEXT):
+        assert hasattr(diffeo, name), name
+    for file in re.findall(r"\]\(([^)]+)\)", TEXT):
+        assert (ROOT / file).exists(), file
