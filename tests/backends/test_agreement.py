@@ -178,7 +178,9 @@ def test_every_backend_agrees_with_torch(backend, formula, dtype):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("formula", [f for f in FORMULAS if f.name in ("hamiltonian", "jacobian_pull_source")], ids=str)
+@pytest.mark.parametrize(
+    "formula", [f for f in FORMULAS if f.name in ("hamiltonian", "jacobian_pull_source")], ids=lambda f: f.name
+)
 def test_keops_agrees_with_torch(formula):
     if reason := KeOpsBackend().unavailable():
         pytest.skip(reason)
