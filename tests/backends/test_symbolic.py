@@ -31,11 +31,15 @@ def test_one_loop_serves_all_scales(formula, kernel):
 @pytest.mark.parametrize("widest", [0.8, 0.3, 0.7, 1 / 3, 123.4, 16.0])
 @pytest.mark.parametrize("count", [2, 3, 4])
 def test_kernels_of_halving_width_cost_one_exponential(widest, count):
-    """Also where the scales are not exact in binary."""
     kernel = GaussianKernel(widest)
     for k in range(1, count):
         kernel = kernel + (0.5 + k) * GaussianKernel(widest / 2**k)
     assert operations(product(kernel), "exp") == 1
+
+
+def test_widths_that_are_halves_up_to_rounding_share_it_too():
+    assert 0.1 * 1.5 != 0.15
+    assert operations(product(GaussianKernel(0.3) + GaussianKernel(0.1 * 1.5)), "exp") == 1
 
 
 def test_unrelated_widths_cost_one_exponential_each():

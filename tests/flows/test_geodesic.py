@@ -215,6 +215,8 @@ def test_gradients_at_the_controls_do_not_depend_on_the_shortcut():
     x = phi.controls.clone().requires_grad_()
     (long,) = torch.autograd.grad((phi(x) - target).square().sum(), list(phi.parameters()))
     torch.testing.assert_close(short, long)
+    (moved,) = torch.autograd.grad(phi(x)[:, 0].sum(), x)
+    torch.testing.assert_close(moved, phi.with_jacobian(phi.controls)[1][:, 0])
 
 
 def test_passengers_do_not_change_the_flow():
