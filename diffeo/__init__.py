@@ -1,4 +1,4 @@
-"""Diffeomorphic registration, residual networks and normalizing flows as one program."""
+"""Smooth invertible maps between shapes: one equation, interchangeable parts."""
 
 import lazy_loader
 

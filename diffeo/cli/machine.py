@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 PACKAGES = (
-    "diffeo", "torch", "numpy", "scipy", "numba", "pykeops", "geomloss", "torchdiffeq", "vtk",
+    "diffeo", "torch", "numpy", "scipy", "numba", "pykeops", "torchdiffeq", "vtk",
     "scikit-image", "safetensors", "matplotlib", "rich", "cyclopts",
 )  # fmt: skip
 OPTIONAL = {"vtk": 'pip install "diffeo[vtk]" to read and write .vtp files'}

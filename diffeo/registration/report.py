@@ -13,7 +13,7 @@ from diffeo.diagnostics import flipped, symmetric_distance, turned
 from diffeo.flows import Flow, Geodesic
 from diffeo.shapes import Curve, Mesh, PointShape
 
-PACKAGES = ("diffeo", "torch", "numpy", "scipy", "numba", "geomloss", "pykeops", "trimesh")
+PACKAGES = ("diffeo", "torch", "numpy", "scipy", "numba", "pykeops", "torchdiffeq")
 
 
 def versions() -> dict[str, str]:
