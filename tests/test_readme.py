@@ -15,7 +15,7 @@ from diffeo.cli.info import info
 from diffeo.cli.main import main as shell
 from diffeo.cli.register import register
 from diffeo.registration import scales
-from diffeo.registration.register import TIME_ERROR
+from diffeo.registration.register import CLOUD, TIME_ERROR
 from diffeo.registration.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -86,6 +86,8 @@ def test_defaults_are_those_of_the_library():
     assert f"The default is {scales.FINEST:g} of the extent, or {scales.SPACINGS:g} times the mean distance" in section
     assert f"in stages, from {scales.COARSEST:g} of the extent" in section
     assert f"the default is {Settings().weight:g}." in section
+    assert f"at most {Settings().controls} points" in section
+    assert f"more than {CLOUD:,} points" in section
     assert f"below {TIME_ERROR:.4f} of the extent" in " ".join(TEXT.split())
 
 
