@@ -62,7 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--debug" in arguments or os.environ.get("DIFFEO_DEBUG", "") not in ("", "0")
     try:
         with told_warnings(debug):
-            return int(app([a for a in arguments if a != "--debug"]) or FINE)
+            code = int(app([a for a in arguments if a != "--debug"]) or FINE)
+        sys.stdout.flush()  # here, where a reader that has gone away is expected
+        return code
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
