@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from diffeo.core import Field
@@ -46,7 +47,9 @@ class KernelField(WithMomenta, Field):
         return self.at(self.controls).sqnorm()
 
     def lipschitz(self) -> Tensor:
-        """√(−2k'(0)) ‖v‖_V; for a Gaussian ‖v‖_V / σ."""
+        """√(−2k'(0)) ‖v‖_V; for a Gaussian ‖v‖_V / σ. Infinite where k' does not exist at 0."""
+        if math.isinf(self.kernel.slope_at_zero):
+            return torch.full_like(self.sqnorm().detach(), math.inf)
         return math.sqrt(-2 * self.kernel.slope_at_zero) * self.sqnorm().clamp(min=0).sqrt()
 
     def at(self, controls: Tensor) -> PlainField:

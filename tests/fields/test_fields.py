@@ -165,3 +165,8 @@ def test_positions_of_another_dimension_are_refused(entry, d):
 
 def test_a_field_says_what_it_is():
     assert "GaussianKernel(scale=0.7), 6 controls" in repr(zoo.FIELDS[0](2))
+
+
+def test_fields_of_a_rough_kernel_have_no_lipschitz_bound():
+    controls = torch.rand(5, 2, dtype=torch.float64)
+    assert KernelField(LaplacianKernel(0.5), controls).lipschitz() == torch.inf  # also for the field 0
