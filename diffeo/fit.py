@@ -87,7 +87,6 @@ class Problem:
     def __init__(self, phi: Diffeo, pairs: Sequence[tuple[Any, Any]], loss: Loss, weight: float) -> None:
         self.phi, self.pairs, self.loss, self.weight = phi, pairs, loss, weight
         self.parameters = [p for p in phi.parameters() if p.requires_grad]
-        self.evaluations = 0
         self.bound = math.inf
         self._memory: list[tuple[list[Tensor], Value, list[Tensor | None]]] = []
 
@@ -106,7 +105,6 @@ class Problem:
             if not math.isfinite(total) or total > self.bound:
                 raise DivergenceError(f"the objective became {total:.3g}")
             value.total.backward()
-        self.evaluations += 1
         value = Value(*(v.detach() for v in value))
         gradients = [None if p.grad is None else p.grad.clone() for p in self.parameters]
         if not all(g is None or bool(torch.isfinite(g).all()) for g in gradients):

@@ -26,11 +26,29 @@ def flipped(source: Mesh | Curve, moved: Mesh | Curve, jacobians: Tensor) -> Ten
     Raises: ValueError if the shapes do not correspond or the Jacobians are not one per face.
     """
     before, after = _spans(source, moved)
-    f, _, d = before.shape
+    return _opposed(_predicted(before, jacobians), _direction(after)) & ~_degenerate(source, before)
+
+
+def carried_directions(source: Mesh | Curve, jacobians: Tensor) -> Tensor:
+    """Where the normals of triangles, or the tangents of segments, point after the map, by its Jacobians.
+
+    Args:
+        source: f triangles or segments, before the map.
+        jacobians: Dφ at their centers, shape (f, d, d).
+    Returns: unit vectors in float64, shape (f, d); 0 where the face is degenerate.
+    Raises: ValueError if the Jacobians are not one per face.
+    """
+    predicted = _predicted(_edges(source.x, _index(source)), jacobians)
+    length = predicted.norm(dim=1, keepdim=True)
+    return predicted / torch.where(length > 0, length, 1.0)
+
+
+def _predicted(spans: Tensor, jacobians: Tensor) -> Tensor:
+    """The directions of the spans moved by the Jacobians; not normalized."""
+    f, _, d = spans.shape
     if jacobians.shape != (f, d, d):
-        raise ValueError(f"flipped expects one Jacobian per face, shape {(f, d, d)}, and got {tuple(jacobians.shape)}.")
-    predicted = torch.einsum("fab,fkb->fka", jacobians.detach().to(before), before)
-    return _opposed(_direction(predicted), _direction(after)) & ~_degenerate(source, before)
+        raise ValueError(f"expected one Jacobian per face, shape {(f, d, d)}, and got {tuple(jacobians.shape)}.")
+    return _direction(torch.einsum("fab,fkb->fka", jacobians.detach().to(spans), spans))
 
 
 def turned(source: Mesh | Curve, moved: Mesh | Curve) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from diffeo.backends import Backend
 from diffeo.core import Compose, Diffeo, Loss, Solver
-from diffeo.diagnostics import flipped, turned
+from diffeo.diagnostics import carried_directions, flipped, turned
 from diffeo.fields import KernelField
 from diffeo.fit import Record
 from diffeo.flows import Descent, Flow, Geodesic
@@ -29,6 +29,7 @@ from diffeo.registration.stages import Progress, Stage, fingerprint, largest_mov
 from diffeo.shapes import Curve, Mesh, PointShape
 
 STEPS = (2, 2, 3)  # of RK4, in the first, the middle and the last stage
+LAYERS = 5  # of a flow, whose velocity is constant within a layer: more than a geodesic needs steps
 COARSE_ITERATIONS = 25
 COARSE_TOLERANCE, COARSE_FLOOR = 0.05, 1e-3
 TIME_ERROR = 3e-4  # how far, relative to the extent, a point may move when the number of steps is doubled
@@ -139,7 +140,7 @@ class _Run:
         if s.model is Geodesic:
             return Geodesic(kernel, controls, s.solver, self.steps(1.0))
         if s.model is Flow:
-            return Flow(KernelField(kernel, controls), s.solver, self.steps(1.0), carried=True)
+            return Flow(KernelField(kernel, controls), s.solver, s.steps or LAYERS, carried=True)
         if s.model is Descent:
             return Descent(kernel, controls)
         raise ValueError(f"register knows the models Geodesic, Flow and Descent, and got {s.model.__name__}.")
@@ -218,16 +219,11 @@ class _Run:
         """Which faces oppose the map's own Jacobian, or turned by more than 90° without it; where all should face."""
         moved = phi @ source
         _, jacobians = phi.with_jacobian(source.measure().centers)
-        directions = source.measure().directions
-        assert directions is not None
-        if isinstance(source, Mesh):
-            carried = torch.linalg.solve(jacobians.mT, directions[..., None])[..., 0]
-        else:
-            carried = (jacobians @ directions[..., None])[..., 0]
-        carried = carried / carried.norm(dim=1, keepdim=True).clamp(min=1e-30)
-        legitimate = (carried * directions).sum(1) < 0
+        still = torch.eye(source.x.shape[1]).to(source.x).expand_as(jacobians)
+        carried = carried_directions(source, jacobians)
+        legitimate = (carried * carried_directions(source, still)).sum(1) < 0
         bad = flipped(source, moved, jacobians) | (turned(source, moved) & ~legitimate)
-        return bad.nonzero()[:, 0], carried
+        return bad.nonzero()[:, 0], carried.to(source.x)
 
     def finish(self, started: float) -> Registration:
         """Optimize, go back to the data's units, measure."""

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffeo.diagnostics import flipped, turned
+from diffeo.diagnostics import carried_directions, flipped, turned
 from diffeo.shapes import Curve, Mesh
 
 
@@ -108,3 +108,15 @@ def test_bad_arguments():
         turned(mesh, curve)
     with pytest.raises(ValueError, match="connectivity"):
         turned(mesh, Mesh(mesh.x, faces=mesh.faces.flip(0)))
+
+
+def test_carried_directions_are_those_of_a_linear_map():
+    generator = torch.Generator().manual_seed(3)
+    x = torch.rand(9, 3, generator=generator, dtype=torch.float64)
+    source = Mesh(x, faces=torch.tensor([[0, 1, 2], [3, 4, 5], [6, 7, 8], [0, 0, 1]]))
+    matrix = torch.eye(3, dtype=torch.float64) + 0.3 * torch.rand(3, 3, generator=generator, dtype=torch.float64)
+    carried = carried_directions(source, matrix.expand(4, 3, 3))
+    expected = source.with_positions(x @ matrix.T).measure().directions
+    assert expected is not None
+    torch.testing.assert_close(carried[:3], expected[:3])
+    assert not carried[3].any()
