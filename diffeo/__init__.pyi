@@ -6,6 +6,7 @@ from .backends import KeOpsBackend as KeOpsBackend
 from .core import Compose as Compose
 from .core import Diffeo as Diffeo
 from .core import Field as Field
+from .core import Inverse as Inverse
 from .core import Kernel as Kernel
 from .core import Loss as Loss
 from .core import Shape as Shape
@@ -19,6 +20,8 @@ from .flows import Affine as Affine
 from .flows import Descent as Descent
 from .flows import Flow as Flow
 from .flows import Geodesic as Geodesic
+from .flows import Warp as Warp
+from .grid import Grid as Grid
 from .io import load as load
 from .io import read as read
 from .io import save as save
@@ -46,7 +49,10 @@ from .registration import Registration as Registration
 from .registration import Rigid as Rigid
 from .registration import Similarity as Similarity
 from .registration import register as register
+from .shapes import Compound as Compound
 from .shapes import Curve as Curve
+from .shapes import Image as Image
+from .shapes import Linear as Linear
 from .shapes import Mesh as Mesh
 from .shapes import Points as Points
 from .solvers import RK4 as RK4

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple, Self, TypeVar, overload
 import torch
 from torch import Tensor, nn
 
+from diffeo.grid import Grid
+
 State = TypeVar("State", Tensor, tuple[Tensor, ...])
 
 
@@ -71,16 +73,9 @@ class Solver(ABC):
 class Shape(ABC):
     """Something a diffeomorphism acts on."""
 
-    x: Tensor
-    """Positions that are carried along, shape (n, d), in length units."""
-
     @abstractmethod
     def carried(self, phi: Diffeo) -> Self:
-        """φ · shape, the group action."""
-
-    @abstractmethod
-    def with_positions(self, x: Tensor) -> Self:
-        """The same shape with its positions at x, shape (n, d)."""
+        """φ · shape, the group action: points go to φ(x), an image I becomes I∘φ⁻¹."""
 
     @abstractmethod
     def to(self, *args: Any, **kwargs: Any) -> Self:
@@ -127,6 +122,16 @@ class Diffeo(nn.Module, ABC):
     @abstractmethod
     def rescaled(self, factor: float, shift: Tensor) -> Diffeo:
         """s ∘ φ ∘ s⁻¹ for s(x) = ``factor * x + shift``: the same map in other units, shift of shape (d,)."""
+
+    def pullback(self, grid: Grid) -> Tensor:
+        """How images are carried: u, shape (d, *grid.shape), in units of the grid's index i, with φ⁻¹(Ai) = A(i + u).
+
+        A is the affine map of the grid; u has the dtype and the device of the map.
+        """
+        like = next((t for t in (*self.parameters(), *self.buffers()) if t.is_floating_point()), torch.empty(()))
+        x = grid.points(like)
+        u = (self.inverse(x) - x) @ torch.linalg.inv(grid.linear).T.to(x)
+        return u.T.reshape(-1, *grid.shape)
 
     @overload
     def __matmul__(self, other: Diffeo) -> Diffeo: ...
@@ -218,6 +223,48 @@ class Compose(Diffeo):
     def rescaled(self, factor: float, shift: Tensor) -> Compose:
         """Every part in the other units."""
         return Compose([part.rescaled(factor, shift) for part in self.diffeos])
+
+
+class Inverse(Diffeo):
+    """φ⁻¹ as a map of its own: of the same energy, since a path run backward costs what it costs forward."""
+
+    def __init__(self, phi: Diffeo) -> None:
+        super().__init__()
+        self.phi = phi
+
+    def forward(self, x: Tensor) -> Tensor:
+        """φ⁻¹(x)."""
+        return self.phi.inverse(x)
+
+    def inverse(self, y: Tensor) -> Tensor:
+        """φ(y)."""
+        return self.phi(y)
+
+    def with_logdet(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """φ⁻¹(x) and −log det Dφ there."""
+        y = self.phi.inverse(x)
+        return y, -self.phi.with_logdet(y)[1]
+
+    def with_jacobian(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """φ⁻¹(x) and (Dφ)⁻¹ there."""
+        y = self.phi.inverse(x)
+        return y, torch.linalg.inv(self.phi.with_jacobian(y)[1])
+
+    def path(self, x: Tensor) -> list[Tensor]:
+        """φ_{1-t}∘φ₁⁻¹: the path of φ, run backward from its end."""
+        return self.phi.path(self.phi.inverse(x))[::-1]
+
+    def energy(self) -> Tensor:
+        """That of φ."""
+        return self.phi.energy()
+
+    def arguments(self) -> dict[str, Any]:
+        """The map that is inverted."""
+        return {"phi": self.phi}
+
+    def rescaled(self, factor: float, shift: Tensor) -> Inverse:
+        """The inverse in the other units."""
+        return Inverse(self.phi.rescaled(factor, shift))
 
 
 class Loss(nn.Module, ABC):

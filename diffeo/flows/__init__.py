@@ -1,10 +1,11 @@
 """Ways to a diffeomorphism: shoot it, flow it, grow it; affine maps; compositions."""
 
-from diffeo.core import Compose
+from diffeo.core import Compose, Inverse
 from diffeo.flows.affine import Affine
 from diffeo.flows.descent import Descent
 from diffeo.flows.flow import Flow
 from diffeo.flows.geodesic import Geodesic
+from diffeo.flows.gridded import Gridded, Warp
 from diffeo.flows.layered import Layered
 
-__all__ = ["Affine", "Compose", "Descent", "Flow", "Geodesic", "Layered"]
+__all__ = ["Affine", "Compose", "Descent", "Flow", "Geodesic", "Gridded", "Inverse", "Layered", "Warp"]

@@ -8,12 +8,13 @@ from typing import Any
 
 from torch import Tensor
 
-from diffeo import fields, flows, kernels, solvers
+from diffeo import fields, flows, grid, kernels, solvers
 from diffeo.core import Diffeo, Field, Kernel, Solver
+from diffeo.grid import Grid
 from diffeo.io.tree import load_tree, save_tree
 
 FORMAT = "diffeo-transform-1"
-KINDS = (Kernel, Solver, Field, Diffeo)
+KINDS = (Kernel, Solver, Field, Diffeo, Grid)
 
 
 def save(path: str | Path, phi: Diffeo, metadata: dict[str, Any] | None = None) -> None:
@@ -89,6 +90,6 @@ def decode(value: Any) -> Any:
 
 def known() -> dict[str, type]:
     """Every class that a file may name."""
-    modules = (kernels, solvers, fields, flows)
+    modules = (grid, kernels, solvers, fields, flows)
     classes = [item for module in modules for item in vars(module).values() if isinstance(item, type)]
     return {c.__name__: c for c in classes if issubclass(c, KINDS) and not getattr(c, "__abstractmethods__", None)}

@@ -1,0 +1,130 @@
+"""The loops over grids in plain torch: the reference, for any dtype and device, differentiable any number of times."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from diffeo.backends.grids import Correlation, GridLoops
+
+FLAT = 1e-5  # of the mean variance of an image: windows with less are taken for constant, and correlate with nothing
+
+
+class DenseGrids(GridLoops):
+    """Torch operations."""
+
+    def sample(self, values: Tensor, index: Tensor) -> Tensor:
+        """Gathers the 2^d corners."""
+        shape = values.shape[1:]
+        flat, where = values.flatten(1), index.flatten(1)
+        # far outside is as good as just outside, and does not overflow an integer
+        limit = torch.tensor([float(n) for n in shape], dtype=where.dtype, device=where.device)[:, None]
+        low = torch.minimum(where.detach().nan_to_num(nan=-2.0).clamp(min=-2.0), limit).floor()
+        part = where - low
+        total = flat.new_zeros(len(flat), where.shape[1])
+        for corner in itertools.product((0, 1), repeat=len(shape)):
+            at, weight = torch.zeros_like(low[0], dtype=torch.int64), torch.ones_like(low[0])
+            inside = at == 0
+            for axis, step in enumerate(corner):
+                k = low[axis].long() + step
+                inside = (k >= 0) & (k < shape[axis]) & inside
+                weight = weight * (part[axis] if step else 1 - part[axis])
+                at = at * shape[axis] + k.clamp(0, shape[axis] - 1)
+            total = total + torch.where(inside, weight * flat[:, at], 0.0)
+        return total.reshape(len(values), *index.shape[1:])
+
+    def sample_pull(
+        self, values: Tensor, index: Tensor, cotangent: Tensor, needs: tuple[bool, bool]
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """By automatic differentiation."""
+        recorded = torch.is_grad_enabled()
+        with torch.enable_grad():
+            inputs = [t if recorded else t.detach().requires_grad_() for t in (values, index)]
+            inputs = [t if t.requires_grad else t.detach().requires_grad_() for t in inputs]
+            wanted = [t for t, need in zip(inputs, needs, strict=True) if need]
+            sampled = self.sample(*inputs)
+        found = iter(torch.autograd.grad(sampled, wanted, cotangent, create_graph=recorded))
+        return next(found) if needs[0] else None, next(found) if needs[1] else None
+
+    def warp(self, values: Tensor, matrix: Tensor, offset: Tensor, u: Tensor, add: Tensor | None = None) -> Tensor:
+        """The indices, then `sample`."""
+        warped = self.sample(values, indices(matrix, offset, u))
+        return warped if add is None else warped + add
+
+    def warp_pull(
+        self, values: Tensor, matrix: Tensor, offset: Tensor, u: Tensor, cotangent: Tensor, needs: tuple[bool, bool]
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Those of `sample`, by the chain rule."""
+        in_values, in_index = self.sample_pull(values, indices(matrix, offset, u), cotangent, needs)
+        if in_index is None:
+            return in_values, None
+        return in_values, torch.einsum("ab,a...->b...", matrix.to(u), in_index)
+
+    def convolve(self, values: Tensor, taps: Sequence[Tensor]) -> Tensor:
+        """Axis by axis, as a batch of one-dimensional convolutions."""
+        for axis, weights in enumerate(taps, start=1):
+            if len(weights) == 1:
+                values = values * weights.to(values)
+                continue
+            lines = values.movedim(axis, -1)
+            filtered = torch.nn.functional.conv1d(
+                lines.reshape(-1, 1, lines.shape[-1]), weights.to(values)[None, None], padding=len(weights) // 2
+            )
+            values = filtered.reshape(lines.shape).movedim(-1, axis)
+        return values
+
+    def correlation(self, moved: Tensor, target: Tensor, weights: Tensor | None, radius: int) -> Correlation:
+        """Box sums by convolution; the gradient by automatic differentiation."""
+        recorded = torch.is_grad_enabled() and moved.requires_grad
+        with torch.enable_grad():
+            image = moved if recorded else moved.detach().requires_grad_()
+            value = self._mean_correlation(image, target, weights, radius)
+        (gradient,) = torch.autograd.grad(value, image, create_graph=recorded)
+        return Correlation(value if recorded else value.detach(), gradient)
+
+    def _mean_correlation(self, a: Tensor, b: Tensor, weights: Tensor | None, radius: int) -> Tensor:
+        one = a.new_ones(2 * radius + 1)
+
+        def box(f: Tensor) -> Tensor:
+            return self.convolve(f[None], [one] * f.ndim)[0]
+
+        count = box(torch.ones_like(a))
+        floor_a, floor_b = (FLAT * (f.detach() - f.detach().mean()).square().mean() for f in (a, b))
+        mean_a, mean_b = box(a) / count, box(b) / count
+        var_a = (box(a * a) / count - mean_a * mean_a).clamp(min=0)
+        var_b = (box(b * b) / count - mean_b * mean_b).clamp(min=0)
+        covariance = box(a * b) / count - mean_a * mean_b
+        tiny = torch.finfo(a.dtype).tiny
+        squares = covariance.square() / ((var_a + floor_a) * (var_b + floor_b) + tiny)
+        return squares.mean() if weights is None else (weights * squares).sum() / weights.sum()
+
+    def corner_determinants(self, u: Tensor) -> Tensor:
+        """The minimum over the corners."""
+        d, shape = len(u), u.shape[1:]
+        forward, backward = [], []
+        for axis in range(d):
+            step = u.diff(dim=axis + 1)
+            ahead = torch.cat([step, step.narrow(axis + 1, max(0, shape[axis] - 2), min(1, shape[axis] - 1))], axis + 1)
+            behind = torch.cat([step.narrow(axis + 1, 0, min(1, shape[axis] - 1)), step], axis + 1)
+            if shape[axis] == 1:
+                ahead = behind = torch.zeros_like(u)
+            forward.append(ahead)
+            backward.append(behind)
+        smallest = u.new_full(shape, torch.inf)
+        eye = torch.eye(d, dtype=u.dtype, device=u.device).reshape(d, d, *[1] * d)
+        for corner in itertools.product((0, 1), repeat=d):
+            columns = torch.stack([(forward if step else backward)[axis] for axis, step in enumerate(corner)], 1)
+            matrices = (columns + eye).flatten(2).permute(2, 0, 1)
+            smallest = torch.minimum(smallest, torch.linalg.det(matrices).reshape(shape))
+        return smallest
+
+
+def indices(matrix: Tensor, offset: Tensor, u: Tensor) -> Tensor:
+    """matrix·(i + u(i)) + offset for every i, shape (d, *T)."""
+    d = len(u)
+    axes = [torch.arange(n, dtype=u.dtype, device=u.device) for n in u.shape[1:]]
+    where = torch.stack(torch.meshgrid(*axes, indexing="ij")) + u
+    return torch.einsum("ab,b...->a...", matrix.to(u), where) + offset.to(u).reshape(d, *[1] * d)
