@@ -51,6 +51,13 @@ class GridLoops(ABC):
         """The gradients of Σ cotangent · warp in the values, shape (c, *S), and in u, shape (d, *T)."""
 
     @abstractmethod
+    def invert(self, u: Tensor, index: Tensor) -> Tensor:
+        """The y, shape (d, *T), with y + u(y) = index, for u of shape (d, *S): Newton's method, to rounding.
+
+        NaN where it finds none, or one at which i + u(i) has a determinant that is not positive.
+        """
+
+    @abstractmethod
     def convolve(self, values: Tensor, taps: Sequence[Tensor]) -> Tensor:
         """Separable convolution of values, shape (c, *S), with symmetric taps of odd length, one tensor per axis."""
 

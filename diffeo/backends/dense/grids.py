@@ -11,6 +11,7 @@ from torch import Tensor
 from diffeo.backends.grids import Correlation, GridLoops
 
 FLAT = 1e-5  # of the mean variance of an image: windows with less are taken for constant, and correlate with nothing
+STEPS = 60  # of Newton's method
 
 
 class DenseGrids(GridLoops):
@@ -62,6 +63,41 @@ class DenseGrids(GridLoops):
         if in_index is None:
             return in_values, None
         return in_values, torch.einsum("ab,a...->b...", matrix.to(u), in_index)
+
+    def invert(self, u: Tensor, index: Tensor) -> Tensor:
+        """Damped Newton for all points together, each with a damping of its own."""
+        target, reach = index.flatten(1), 1 + max(u.shape) + float(index.abs().amax()) if index.numel() else 1.0
+        tolerance = 16 * torch.finfo(u.dtype).eps * reach
+        y = target - self.sample(u, target)
+        value, slope = self._with_slope(u, y)
+        residual, damping = (value - target).norm(dim=0), torch.ones_like(y[0])
+        for _ in range(STEPS):
+            open_ = (residual > tolerance) & (damping > 1e-4)
+            if not bool(open_.any()):
+                break
+            move = torch.linalg.solve_ex(slope, (value - target).T[..., None])[0][..., 0].T
+            trial = y - torch.where(open_, damping, 0.0) * move
+            trial_value, trial_slope = self._with_slope(u, trial)
+            trial_residual = (trial_value - target).norm(dim=0)
+            better = trial_residual < residual
+            y, value = torch.where(better, trial, y), torch.where(better, trial_value, value)
+            slope, residual = (
+                torch.where(better[:, None, None], trial_slope, slope),
+                torch.where(better, trial_residual, residual),
+            )
+            damping = torch.where(better, (2 * damping).clamp(max=1), damping / 2)
+        good = (residual <= 1e3 * tolerance) & (torch.linalg.det(slope) > 0)
+        return torch.where(good, y, torch.nan).reshape(index.shape)
+
+    def _with_slope(self, u: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """y + u(y), shape (d, n), and its derivative, shape (n, d, d)."""
+        rows = []
+        for k in range(len(u)):
+            one = torch.zeros_like(y)
+            one[k] = 1
+            rows.append(self.sample_pull(u, y, one, (False, True))[1])
+        slope = torch.stack([r for r in rows if r is not None]).permute(2, 0, 1)
+        return y + self.sample(u, y), slope + torch.eye(len(u), dtype=y.dtype, device=y.device)
 
     def convolve(self, values: Tensor, taps: Sequence[Tensor]) -> Tensor:
         """Axis by axis, as a batch of one-dimensional convolutions."""
