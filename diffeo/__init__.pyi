@@ -50,10 +50,12 @@ from .registration import Rigid as Rigid
 from .registration import Similarity as Similarity
 from .registration import register as register
 from .shapes import Compound as Compound
+from .shapes import Cubic as Cubic
 from .shapes import Curve as Curve
 from .shapes import Image as Image
 from .shapes import Linear as Linear
 from .shapes import Mesh as Mesh
+from .shapes import Nearest as Nearest
 from .shapes import Points as Points
 from .solvers import RK4 as RK4
 from .solvers import Adaptive as Adaptive

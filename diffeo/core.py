@@ -19,6 +19,8 @@ from diffeo.grid import Grid
 
 State = TypeVar("State", Tensor, tuple[Tensor, ...])
 
+CHUNK = 200_000  # points of a grid that go through a map at a time, so that what happens on the way needs little memory
+
 
 class Kernel(ABC):
     """A reproducing kernel: what it costs to move. ``kernel(x, y)`` is the lazy matrix K(x, y)."""
@@ -129,9 +131,7 @@ class Diffeo(nn.Module, ABC):
         A is the affine map of the grid; u has the dtype and the device of the map.
         """
         like = next((t for t in (*self.parameters(), *self.buffers()) if t.is_floating_point()), torch.empty(()))
-        x = grid.points(like)
-        u = (self.inverse(x) - x) @ torch.linalg.inv(grid.linear).T.to(x)
-        return u.T.reshape(-1, *grid.shape)
+        return torch.cat([_pulled(self, slab, slab.points(like)) for slab in _slabs(self, grid)], 1)
 
     @overload
     def __matmul__(self, other: Diffeo) -> Diffeo: ...
@@ -189,6 +189,16 @@ class Compose(Diffeo):
             y = part.inverse(y)
         return y
 
+    def pullback(self, grid: Grid) -> Tensor:
+        """That of the last part, and from where it leads back through the others, point by point."""
+        *others, last = self.diffeos
+        u = last.pullback(grid)
+        if not others:
+            return u
+        before, slabs = Compose(others), _slabs(self, grid)
+        parts = zip(slabs, u.split([slab.shape[0] for slab in slabs], 1), strict=True)
+        return torch.cat([v + _pulled(before, slab, slab.displaced(v)) for slab, v in parts], 1)
+
     def with_logdet(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Through all parts, adding their log-determinants."""
         total = x.new_zeros(len(x))
@@ -223,6 +233,18 @@ class Compose(Diffeo):
     def rescaled(self, factor: float, shift: Tensor) -> Compose:
         """Every part in the other units."""
         return Compose([part.rescaled(factor, shift) for part in self.diffeos])
+
+
+def _slabs(phi: Diffeo, grid: Grid) -> list[Grid]:
+    """The parts of a grid that are pulled back one by one; all at once where everything is kept for the gradient."""
+    differentiated = torch.is_grad_enabled() and any(p.requires_grad for p in phi.parameters())
+    return [grid] if differentiated else grid.slabs(CHUNK)
+
+
+def _pulled(phi: Diffeo, grid: Grid, x: Tensor) -> Tensor:
+    """φ⁻¹(x) − x in steps of the grid, shape (d, *grid.shape), for one position x per point of it."""
+    steps = (phi.inverse(x) - x) @ torch.linalg.inv(grid.linear).T.to(x)
+    return steps.T.reshape(-1, *grid.shape)
 
 
 class Inverse(Diffeo):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -76,6 +77,10 @@ class Grid:
         """Every position, shape (size, d), the last axis of the grid running fastest."""
         return self.to_space(self.indices(like).flatten(1).T)
 
+    def displaced(self, u: Tensor) -> Tensor:
+        """The positions A(i + u(i)), shape (size, d), for a displacement u in steps, shape (d, *shape)."""
+        return self.to_space((self.indices(u) + u).flatten(1).T)
+
     def to_space(self, index: Tensor) -> Tensor:
         """Positions of indices, both of shape (n, d)."""
         return index @ self.linear.T.to(index) + self.origin.to(index)
@@ -110,6 +115,12 @@ class Grid:
         affine = self.affine.clone()
         affine[: self.dim, self.dim] = self.origin + self.linear @ torch.tensor(list(lower), dtype=torch.float64)
         return Grid(tuple(b - a for a, b in zip(lower, upper, strict=True)), affine)
+
+    def slabs(self, points: int) -> list[Grid]:
+        """The grid cut along its first axis into boxes of about so many points, in order."""
+        rows, rest = max(1, points * self.shape[0] // self.size), list(self.shape[1:])
+        cuts = [*range(0, self.shape[0], rows), self.shape[0]]
+        return [self.box([a] + [0] * len(rest), [b, *rest]) for a, b in itertools.pairwise(cuts)]
 
     def shrunk(self, factors: Sequence[int]) -> Grid:
         """The grid of blocks of ``factors`` points each, at their centers; what does not fill a block is left out."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from diffeo.core import Diffeo
 from diffeo.flows.layered import identities, newton
 from diffeo.grid import Grid
-from diffeo.sampling import sample, sample_with_jacobian
+from diffeo.sampling import sample, sample_with_jacobian, warp
 
 CHUNK = 100_000  # points that are inverted at a time
 
@@ -32,7 +32,10 @@ class Gridded(Diffeo):
         """u itself on the map's own grid; interpolated on another one."""
         if self.grid.same(grid):
             return self.displacement()
-        return super().pullback(grid)
+        u = self.displacement()
+        sampled = warp(u, *self.grid.from_index_of(grid), u.new_zeros(grid.dim, *grid.shape))
+        steps = (torch.linalg.inv(grid.linear) @ self.grid.linear).to(u)
+        return torch.einsum("ab,b...->a...", steps, sampled)
 
     def inverse(self, y: Tensor) -> Tensor:
         """φ⁻¹(y), shape (n, d)."""

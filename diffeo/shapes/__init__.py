@@ -3,8 +3,21 @@
 from diffeo.shapes.base import Measure, PointShape
 from diffeo.shapes.compound import Compound
 from diffeo.shapes.curve import Curve
-from diffeo.shapes.image import Image, Interpolation, Linear
+from diffeo.shapes.image import Image
+from diffeo.shapes.interpolation import Cubic, Interpolation, Linear, Nearest
 from diffeo.shapes.mesh import Mesh
 from diffeo.shapes.points import Points
 
-__all__ = ["Compound", "Curve", "Image", "Interpolation", "Linear", "Measure", "Mesh", "PointShape", "Points"]
+__all__ = [
+    "Compound",
+    "Cubic",
+    "Curve",
+    "Image",
+    "Interpolation",
+    "Linear",
+    "Measure",
+    "Mesh",
+    "Nearest",
+    "PointShape",
+    "Points",
+]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Self
@@ -14,23 +13,7 @@ from torch import Tensor
 from diffeo.core import Diffeo, Shape
 from diffeo.grid import Grid
 from diffeo.sampling import shrink, warp
-
-
-class Interpolation(ABC):
-    """How values are found between the points of a grid."""
-
-    @abstractmethod
-    def __call__(self, values: Tensor, matrix: Tensor, offset: Tensor, u: Tensor) -> Tensor:
-        """Values, shape (c, *S), at matrix·(i + u(i)) + offset, shape (c, *T); 0 outside."""
-
-
-@dataclass(frozen=True)
-class Linear(Interpolation):
-    """Multilinear: the default, differentiable."""
-
-    def __call__(self, values: Tensor, matrix: Tensor, offset: Tensor, u: Tensor) -> Tensor:
-        """`diffeo.sampling.warp`."""
-        return warp(values, matrix, offset, u)
+from diffeo.shapes.interpolation import Interpolation, Linear
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +35,7 @@ class Image(Shape):
     mask: Tensor | None = None
     canvas: Grid | None = None
     background: Tensor | None = None
-    interpolation: Interpolation = Linear()
+    interpolation: Interpolation = field(default_factory=Linear)
     attributes: dict[str, Any] = field(default_factory=dict, kw_only=True, repr=False)
 
     def __post_init__(self) -> None:
