@@ -15,48 +15,36 @@ import numpy as np
 from numba import njit
 
 from diffeo.backends.cpu.interpolation import OPTIONS
+from diffeo.backends.cpu.rows import across, add_pair, along, five
 
 
 @njit(**OPTIONS)
-def box_rows(source, radius, buffer, out):
-    """Sums over 2·radius + 1 neighbors along the rows of a slab (n1, n2), then along its columns, into out."""
+def box(source, ones, padded, filtered, nothing, out):
+    """Sums over a window of a slab (n1, n2): along its rows, then across them, into out."""
     n1, n2 = source.shape
+    radius = len(ones) // 2
     for j in range(n1):
-        row, target = source[j], buffer[j]
-        for k in range(n2):
-            target[k] = row[k]
-        for t in range(1, radius + 1):
-            for k in range(n2 - t):
-                target[k] += row[k + t]
-            for k in range(t, n2):
-                target[k] += row[k - t]
+        padded[radius : radius + n2] = source[j]
+        along(filtered[j], padded, ones)
     for j in range(n1):
-        target = out[j]
-        low, high = max(0, j - radius), min(n1, j + radius + 1)
-        first = buffer[low]
-        for k in range(n2):
-            target[k] = first[k]
-        for s in range(low + 1, high):
-            row = buffer[s]
-            for k in range(n2):
-                target[k] += row[k]
+        across(out[j], filtered, j - radius, nothing, ones, n1)
 
 
 @njit(**OPTIONS)
-def sum_slabs(ring, low, high, out):
-    """Σ of the ring's slabs low ≤ s < high, each kept at s modulo the ring's length, shape (count, n1, n2) each."""
-    length = ring.shape[0]
-    count, n1, n2 = out.shape
-    for c in range(count):
-        for j in range(n1):
-            target = out[c, j]
-            first = ring[low % length, c, j]
-            for k in range(n2):
-                target[k] = first[k]
-            for s in range(low + 1, high):
-                row = ring[s % length, c, j]
-                for k in range(n2):
-                    target[k] += row[k]
+def sum_slabs(ring, low, high, nothing, ones, out):
+    """Σ of the ring's slabs low ≤ s < high, each kept at s modulo the ring's length, into out (n,).
+
+    Args:
+        ring: (length, n), a slab being one long row; those that do not exist are left out of the sum.
+    """
+    length = len(ring)
+    if length == 5 and high - low == 5:
+        a, b, c = ring[low % 5], ring[(low + 1) % 5], ring[(low + 2) % 5]
+        five(out, ones[0], ones[0], ones[0], a, b, c, ring[(low + 3) % 5], ring[(low + 4) % 5])
+        return
+    out[:] = ring[low % length]
+    for s in range(low + 1, high):
+        add_pair(out, ones[0], ring[s % length], nothing)
 
 
 @njit(**OPTIONS)
@@ -108,24 +96,25 @@ def correlation(a, b, weights, radius, floors, gradient, start, stop):
         gradient: shape (n0, n1, n2).
     """
     n0, n1, n2 = a.shape
-    ring = np.empty((2 * radius + 1, 5, n1, n2), a.dtype)
-    outer = np.empty((2 * radius + 1, 3, n1, n2), a.dtype)
-    buffer = np.empty((n1, n2), a.dtype)
-    stack, sums = np.empty((5, n1, n2), a.dtype), np.empty((5, n1, n2), a.dtype)
-    found, gathered = np.empty((3, n1, n2), a.dtype), np.empty((3, n1, n2), a.dtype)
-    flat, counts = np.ones((n1, n2), a.dtype), np.empty((n1, n2), a.dtype)
-    box_rows(flat, radius, buffer, counts)
-    per_slab = counts.copy()
-    total = 0.0
-    for s in range(max(0, start - 2 * radius), min(n0, stop + 2 * radius) + 2 * radius):
-        if s < min(n0, stop + 2 * radius):
+    length, dtype = 2 * radius + 1, a.dtype
+    ring, outer = np.empty((5, length, n1 * n2), dtype), np.empty((3, length, n1 * n2), dtype)
+    stack, sums = np.empty((5, n1, n2), dtype), np.empty((5, n1, n2), dtype)
+    found, gathered = np.empty((3, n1, n2), dtype), np.empty((3, n1, n2), dtype)
+    ones, padded, nothing = np.ones(length, dtype), np.zeros(n2 + 2 * radius, dtype), np.zeros(n1 * n2, dtype)
+    filtered, counts, per_slab = np.empty((n1, n2), dtype), np.empty((n1, n2), dtype), np.empty((n1, n2), dtype)
+    none = nothing[:n2]
+    box(np.ones((n1, n2), dtype), ones, padded, filtered, none, per_slab)
+    total, first, last = 0.0, max(0, start - 2 * radius), min(n0, stop + 2 * radius)
+    for s in range(first, last + 2 * radius):
+        if s < last:
             products(a[s], b[s], stack)
             for c in range(5):
-                box_rows(stack[c], radius, buffer, ring[s % (2 * radius + 1), c])
+                box(stack[c], ones, padded, filtered, none, ring[c, s % length].reshape(n1, n2))
         y = s - radius  # the window's middle
         if max(0, start - radius) <= y < min(n0, stop + radius):
             low, high = max(0, y - radius), min(n0, y + radius + 1)
-            sum_slabs(ring, low, high, sums)
+            for c in range(5):
+                sum_slabs(ring[c], low, high, nothing, ones, sums[c].reshape(-1))
             depth = a.dtype.type(high - low)
             for j in range(n1):
                 for k in range(n2):
@@ -134,10 +123,12 @@ def correlation(a, b, weights, radius, floors, gradient, start, stop):
             if start <= y < stop:
                 total += value
             for c in range(3):
-                box_rows(found[c], radius, buffer, outer[y % (2 * radius + 1), c])
+                box(found[c], ones, padded, filtered, none, outer[c, y % length].reshape(n1, n2))
         x = y - radius  # where the gradient is complete
         if start <= x < stop:
-            sum_slabs(outer, max(0, x - radius), min(n0, x + radius + 1), gathered)
+            low, high = max(0, x - radius), min(n0, x + radius + 1)
+            for c in range(3):
+                sum_slabs(outer[c], low, high, nothing, ones, gathered[c].reshape(-1))
             for j in range(n1):
                 for k in range(n2):
                     gradient[x, j, k] = (

@@ -6,68 +6,32 @@ import numpy as np
 from numba import njit
 
 from diffeo.backends.cpu.interpolation import OPTIONS
-
-
-@njit(**OPTIONS)
-def add_rows(target, row, weight, shift):
-    """target[k] += weight · row[k + shift] where that exists."""
-    n = len(row)
-    low, high = max(0, -shift), min(n, n - shift)
-    for k in range(low, high):
-        target[k] += weight * row[k + shift]
+from diffeo.backends.cpu.rows import across, along
 
 
 @njit(**OPTIONS)
 def filter_slabs(values, taps1, taps2, out, start, stop):
     """The last two axes of values (n0, n1, n2), for slabs start to stop."""
     n1, n2 = values.shape[1], values.shape[2]
-    r1, r2 = len(taps1) // 2, len(taps2) // 2
-    rows = np.empty((n1, n2), values.dtype)
+    r2 = len(taps2) // 2
+    filtered, nothing = np.empty((n1, n2), values.dtype), np.zeros(n2, values.dtype)
+    padded = np.zeros(n2 + 2 * r2, values.dtype)
     for i in range(start, stop):
         for j in range(n1):
-            row, source = rows[j], values[i, j]
-            for k in range(n2):
-                row[k] = taps2[r2] * source[k]
-            for t in range(1, r2 + 1):
-                add_rows(row, source, taps2[r2 + t], t)
-                add_rows(row, source, taps2[r2 - t], -t)
+            padded[r2 : r2 + n2] = values[i, j]
+            along(filtered[j], padded, taps2)
         for j in range(n1):
-            target = out[i, j]
-            center = rows[j]
-            for k in range(n2):
-                target[k] = taps1[r1] * center[k]
-            for t in range(1, r1 + 1):
-                if j + t < n1 and j - t >= 0:
-                    ahead, behind = rows[j + t], rows[j - t]
-                    wa, wb = taps1[r1 + t], taps1[r1 - t]
-                    for k in range(n2):
-                        target[k] += wa * ahead[k] + wb * behind[k]
-                elif j + t < n1:
-                    add_rows(target, rows[j + t], taps1[r1 + t], 0)
-                elif j - t >= 0:
-                    add_rows(target, rows[j - t], taps1[r1 - t], 0)
+            across(out[i, j], filtered, j - len(taps1) // 2, nothing, taps1, n1)
 
 
 @njit(**OPTIONS)
 def filter_across(values, taps, out, start, stop):
-    """The first axis of values (n0, n1, n2), for slabs start to stop."""
+    """The first axis of values (n0, n1, n2), for slabs start to stop; every slab is one long row."""
     n0, n1, n2 = values.shape
-    radius = len(taps) // 2
+    rows, targets = values.reshape(n0, n1 * n2), out.reshape(n0, n1 * n2)
+    nothing = np.zeros(n1 * n2, values.dtype)
     for i in range(start, stop):
-        for j in range(n1):
-            target, center = out[i, j], values[i, j]
-            for k in range(n2):
-                target[k] = taps[radius] * center[k]
-            for t in range(1, radius + 1):
-                if i + t < n0 and i - t >= 0:
-                    ahead, behind = values[i + t, j], values[i - t, j]
-                    wa, wb = taps[radius + t], taps[radius - t]
-                    for k in range(n2):
-                        target[k] += wa * ahead[k] + wb * behind[k]
-                elif i + t < n0:
-                    add_rows(target, values[i + t, j], taps[radius + t], 0)
-                elif i - t >= 0:
-                    add_rows(target, values[i - t, j], taps[radius - t], 0)
+        across(targets[i], rows, i - len(taps) // 2, nothing, taps, n0)
 
 
 @njit(**OPTIONS)

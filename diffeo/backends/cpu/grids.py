@@ -22,7 +22,7 @@ class CPUGrids(GridLoops):
 
     def sample(self, values: Tensor, index: Tensor) -> Tensor:
         """One pass."""
-        f, at = in_three_axes(values), three_rows(index)
+        f, at = in_frame(values), three_rows(index)
         out = np.empty((len(f), at.shape[1]), f.dtype)
         share(lambda a, b: interpolation.sample(f, at, out, a, b), at.shape[1], out.size)
         return torch.from_numpy(out).reshape(len(values), *index.shape[1:])
@@ -31,23 +31,23 @@ class CPUGrids(GridLoops):
         self, values: Tensor, index: Tensor, cotangent: Tensor, needs: tuple[bool, bool]
     ) -> tuple[Tensor | None, Tensor | None]:
         """One pass for each; the gradient in the values, which is scattered, on one thread."""
-        f, at, g = in_three_axes(values), three_rows(index), plain(cotangent.flatten(1))
+        at, g = three_rows(index), plain(cotangent.flatten(1))
         in_values = in_index = None
         if needs[0]:
-            scattered = np.zeros_like(f)
+            scattered = np.zeros((len(values), *three_axes(values)), at.dtype)
             interpolation.pull_values(at, g, scattered)
             in_values = torch.from_numpy(scattered).reshape(values.shape)
         if needs[1]:
-            out = np.empty_like(at)
+            f, out = in_frame(values), np.empty_like(at)
             share(lambda a, b: interpolation.pull_index(f, at, g, out, a, b), at.shape[1], out.size)
             in_index = torch.from_numpy(out[3 - len(index) :]).reshape(index.shape)
         return in_values, in_index
 
     def warp(self, values: Tensor, matrix: Tensor, offset: Tensor, u: Tensor, add: Tensor | None = None) -> Tensor:
         """One pass; no positions are stored."""
-        f, displacement = in_three_axes(values), in_three_axes(u, rows=3)
+        f, displacement = in_frame(values), in_three_axes(u, rows=3)
         more = in_three_axes(add) if add is not None else np.empty((0, 0, 0, 0), f.dtype)
-        m, t = three_by_three(matrix, offset)
+        m, t = (x.astype(f.dtype) for x in three_by_three(matrix, offset))
         out = np.empty((len(f), *displacement.shape[1:]), f.dtype)
         over(lambda a, b: interpolation.warp(f, m, t, displacement, more, out, a, b), displacement.shape[1:])
         return torch.from_numpy(out).reshape(len(values), *u.shape[1:])
@@ -63,7 +63,7 @@ class CPUGrids(GridLoops):
 
     def invert(self, u: Tensor, index: Tensor) -> Tensor:
         """Every point alone, in one pass."""
-        displacement, at = in_three_axes(u, rows=3), three_rows(index)
+        displacement, at = in_frame(u, rows=3), three_rows(index)
         out = np.empty_like(at)
         reach = 1 + max(displacement.shape) + float(np.abs(at).max(initial=0.0))
         tolerance = ROUNDING * float(np.finfo(at.dtype).eps) * reach
@@ -111,9 +111,25 @@ def plain(x: Tensor) -> np.ndarray:
     return x.detach().contiguous().numpy()
 
 
+def three_axes(values: Tensor) -> tuple[int, ...]:
+    """The shape of the grid, with axes of one point before its own."""
+    return (1,) * (4 - values.ndim) + tuple(values.shape[1:])
+
+
+def in_frame(values: Tensor, rows: int | None = None) -> np.ndarray:
+    """`in_three_axes`, with a frame of zeros around the grid."""
+    f = in_three_axes(values, rows)
+    if f[0].size > np.iinfo(np.int32).max // 2:
+        raise ValueError(f"a grid of {f[0].size} points is too large for the fused loops: crop or shrink the image.")
+    frame = interpolation.FRAME
+    out = np.zeros((len(f), *(n + 2 * frame for n in f.shape[1:])), f.dtype)
+    out[:, frame:-frame, frame:-frame, frame:-frame] = f
+    return out
+
+
 def in_three_axes(values: Tensor, rows: int | None = None) -> np.ndarray:
     """Values (c, *S) as an array (c, n0, n1, n2); with ``rows``, zero components are put before its own."""
-    shape = (1,) * (4 - values.ndim) + tuple(values.shape[1:])
+    shape = three_axes(values)
     f = plain(values).reshape(len(values), *shape)
     if rows is None or len(f) == rows:
         return f
