@@ -14,6 +14,7 @@ from torch import Tensor
 from diffeo.backends.auto import AutoBackend
 from diffeo.backends.base import Backend
 from diffeo.core import Kernel
+from diffeo.kernels import spectra
 from diffeo.kernels.matrix import KernelMatrix
 
 
@@ -52,6 +53,13 @@ class Radial(Kernel):
     @abstractmethod
     def scales(self) -> tuple[float, ...]:
         """The lengths in the kernel, widest first."""
+
+    def spectrum(self, u: Tensor, d: int) -> Tensor:
+        """The Fourier transform k̂(ξ) = ∫ k(|x|²) e^{-iξ·x} dx over R^d, d = 1, 2, 3, as a function of u = |ξ|².
+
+        Infinite at 0 where the kernel is not integrable. Unless a kernel says better, found numerically from ``jet``.
+        """
+        return spectra.numerical(self.jet, u, d, self.scales[0])
 
     def __call__(self, x: Tensor, y: Tensor | None = None) -> KernelMatrix:
         """The lazy matrix K(x, y)."""
@@ -93,6 +101,10 @@ class SumKernel(Radial):
             k, k1, k2 = k + t, k1 + t1, k2 + t2
         return k, k1, k2
 
+    def spectrum(self, u: Tensor, d: int) -> Tensor:
+        """The sum of theirs."""
+        return torch.stack([term.spectrum(u, d) for term in self.terms]).sum(0)
+
     def rescaled(self, factor: float) -> Self:
         """Every term in the other units."""
         return replace(self, terms=tuple(term.rescaled(factor) for term in self.terms))
@@ -125,6 +137,10 @@ class ScaledKernel(Radial):
         """k, k', k''."""
         k, k1, k2 = self.kernel.jet(u)
         return self.weight * k, self.weight * k1, self.weight * k2
+
+    def spectrum(self, u: Tensor, d: int) -> Tensor:
+        """The multiple."""
+        return self.weight * self.kernel.spectrum(u, d)
 
     def rescaled(self, factor: float) -> Self:
         """The kernel in the other units, with the same weight."""

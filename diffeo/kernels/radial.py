@@ -7,6 +7,9 @@ from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any, Self
 
+from torch import Tensor
+
+from diffeo.kernels import spectra
 from diffeo.kernels.algebra import Radial
 
 TINY = 1e-30  # added under square roots: at u = 0 the derivative is finite, and times D = 0 exactly 0
@@ -51,6 +54,10 @@ class GaussianKernel(RadialKernel):
         k = (c * u).exp()
         return k, c * k, c**2 * k
 
+    def spectrum(self, u: Tensor, d: int) -> Tensor:
+        """k̂: another Gaussian."""
+        return spectra.gaussian(u, d, self.scale)
+
 
 class CauchyKernel(RadialKernel):
     r"""$k(u) = 1 / (1 + u/\sigma^2)$: long tails, no exponential."""
@@ -60,6 +67,10 @@ class CauchyKernel(RadialKernel):
         c = 1 / self.scale**2
         k = 1 / (1 + c * u)
         return k, -c * k * k, 2 * c**2 * k * k * k
+
+    def spectrum(self, u: Tensor, d: int) -> Tensor:
+        """k̂: infinite at 0 in dimensions 2 and 3."""
+        return spectra.inverse_power(u, d, self.scale, 1.0)
 
 
 class InverseMultiquadricKernel(RadialKernel):
@@ -71,6 +82,10 @@ class InverseMultiquadricKernel(RadialKernel):
         inverse = 1 / (1 + c * u)
         k = inverse.sqrt()
         return k, -0.5 * c * k * inverse, 0.75 * c**2 * k * inverse * inverse
+
+    def spectrum(self, u: Tensor, d: int) -> Tensor:
+        """k̂: infinite at 0."""
+        return spectra.inverse_power(u, d, self.scale, 0.5)
 
 
 class Matern52Kernel(RadialKernel):
@@ -85,6 +100,10 @@ class Matern52Kernel(RadialKernel):
         e = (-1.0 * s).exp()
         return (1 + s + c / 3 * u) * e, -c / 6 * (1 + s) * e, c**2 / 12 * e
 
+    def spectrum(self, u: Tensor, d: int) -> Tensor:
+        """k̂."""
+        return spectra.matern(u, d, self.scale, 2.5)
+
 
 class Matern32Kernel(RadialKernel):
     r"""$k = (1 + s)\,e^{-s}$, $s = \sqrt3\,r/\sigma$: no second derivative in u at 0, for losses only."""
@@ -98,6 +117,10 @@ class Matern32Kernel(RadialKernel):
         e = (-1.0 * s).exp()
         return (1 + s) * e, -c / 2 * e, c**2 / 4 * e / s
 
+    def spectrum(self, u: Tensor, d: int) -> Tensor:
+        """k̂."""
+        return spectra.matern(u, d, self.scale, 1.5)
+
 
 class LaplacianKernel(RadialKernel):
     r"""$k = e^{-r/\sigma}$ (Matérn 1/2): not differentiable at 0, for losses only."""
@@ -110,3 +133,7 @@ class LaplacianKernel(RadialKernel):
         s, inverse = (c * u + TINY).sqrt(), 1 / (c * u + SMALL).sqrt()
         k = (-1.0 * s).exp()
         return k, -c / 2 * k / s, c**2 / 4 * k * (1 + s) * (inverse * inverse * inverse)
+
+    def spectrum(self, u: Tensor, d: int) -> Tensor:
+        """k̂."""
+        return spectra.matern(u, d, self.scale, 0.5)
