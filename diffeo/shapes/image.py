@@ -60,7 +60,14 @@ class Image(Shape):
     def carried(self, phi: Diffeo) -> Self:
         """φ · image = I∘φ⁻¹, on the canvas; the mask is carried along."""
         canvas = self.canvas or self.grid
-        u = phi.pullback(canvas).to(self.values)
+        return self._pulled(canvas, phi.pullback(canvas).to(self.values))
+
+    def resampled(self, grid: Grid) -> Self:
+        """The image on another grid of the same space; itself on its own."""
+        return self if self.grid.same(grid) else self._pulled(grid, self.values.new_zeros(grid.dim, *grid.shape))
+
+    def _pulled(self, canvas: Grid, u: Tensor) -> Self:
+        """The image at A(i + u(i)), A being the affine map of the canvas and u of shape (d, *canvas.shape)."""
         matrix, offset = self.grid.from_index_of(canvas)
         values = self.interpolation(self.above_background, matrix, offset, u) + self._backdrop
         mask = None if self.mask is None else warp(self.mask[None], matrix, offset, u)[0].clamp(0, 1)
