@@ -12,7 +12,7 @@ from diffeo.io import text
 from diffeo.io.geometry import Array, Format, Geometry, scalar_columns, whole
 
 _AXES = ("x", "y", "z")
-_NEXT = "next"
+_NEXT, _ID = "next", "id"
 
 
 class TextTable(Format):
@@ -21,6 +21,8 @@ class TextTable(Format):
     Without a header there are two or three columns, the coordinates. With one (also a commented one, as
     ``numpy.savetxt`` writes it), the columns named x, y and perhaps z are the coordinates, and the others are
     attributes. A column named ``next`` makes a curve: it holds the row (from 0) to which the point is joined, or -1.
+    The column named id, or without one a first column that has no name (an index, as spreadsheets and pandas write
+    it), is the attribute ``id``, which says which point is which: ``,X,Y`` is a header of landmarks.
     """
 
     suffixes = (".xyz", ".txt", ".csv")
@@ -33,11 +35,13 @@ class TextTable(Format):
             return Geometry(text.numbers(lines, layout.rows, None, layout.delimiter))
         columns = _columns(lines, layout)
         x = np.stack([_numeric(columns[k], layout, k) for k in layout.axes], 1)
-        named = [name or f"column_{k}" for k, name in enumerate(layout.names)]
-        others = {name: columns[k] for k, name in enumerate(named) if k not in layout.axes and name != _NEXT}
+        others = {name: columns[k] for k, name in enumerate(_named(layout.names)) if k not in layout.axes}
+        attributes = {name: _number_or_text(column) for name, column in others.items() if name != _NEXT}
+        if _ID in attributes:
+            attributes[_ID] = _whole_or_same(attributes[_ID])
         at = layout.names.index(_NEXT) if _NEXT in layout.names else None
         edges = None if at is None else _joined(_numeric(columns[at], layout, at))
-        return Geometry(x, edges=edges, attributes={name: _number_or_text(c) for name, c in others.items()})
+        return Geometry(x, edges=edges, attributes=attributes)
 
     def write(self, path: Path, geometry: Geometry) -> None:
         """All digits. A csv file gets a header; the others only if there are attributes or edges."""
@@ -172,6 +176,20 @@ def _number_or_text(column: Array) -> Array:
     if column.dtype.kind == "f" or not all(text.is_number(entry) for entry in column.tolist()):
         return column
     return column.astype(np.float64)
+
+
+def _named(names: list[str]) -> list[str]:
+    """What the columns are called as attributes."""
+    ids = [k for k, name in enumerate(names) if name.lower() == _ID] or [0] * (not names[0])
+    named = [name or f"column_{k}" for k, name in enumerate(names)]
+    if len(ids) == 1:
+        named[ids[0]] = _ID
+    return named
+
+
+def _whole_or_same(column: Array) -> Array:
+    """Ids that are whole numbers as integers, so that they are written as they were read."""
+    return column.astype(np.int64) if column.dtype.kind == "f" and (column == np.rint(column)).all() else column
 
 
 def _joined(following: Array) -> Array:

@@ -39,6 +39,27 @@ def test_further_columns_are_attributes(tmp_path):
     assert attributes["signal"].tolist() == [0.5, 1000]
 
 
+@pytest.mark.parametrize("header", [",X,Y", "id,x,y", "ID,X,Y", '"",X,Y'])
+def test_landmarks_keep_their_ids(tmp_path, header):
+    """A first column without a name is the index that spreadsheets and pandas write."""
+    (tmp_path / "a.csv").write_text(f"{header}\n1,226,173\n2,288,174\n17,340,186\n")
+    shape = read(tmp_path / "a.csv")
+    assert shape.x.tolist() == [[226, 173], [288, 174], [340, 186]]
+    assert shape.attributes["id"].tolist() == [1, 2, 17]
+    assert shape.attributes["id"].dtype == np.int64
+    write(tmp_path / "b.csv", shape.with_positions(shape.x + 0.5), like=tmp_path / "a.csv")
+    assert (tmp_path / "b.csv").read_text() == f"{header}\n1,226.5,173.5\n2,288.5,174.5\n17,340.5,186.5\n"
+    write(tmp_path / "c.csv", shape)
+    assert (tmp_path / "c.csv").read_text().splitlines()[1] == "226.0,173.0,1"
+
+
+def test_only_one_column_is_the_id(tmp_path):
+    (tmp_path / "a.csv").write_text(",x,y,id,\n5,1,2,a7,0\n6,1,2,b,0\n")
+    attributes = read(tmp_path / "a.csv").attributes
+    assert attributes["id"].tolist() == ["a7", "b"]
+    assert attributes["column_0"].tolist() == [5, 6]
+
+
 def test_numpy_headers(tmp_path):
     """As ``numpy.savetxt`` writes them."""
     table = np.random.default_rng(0).normal(size=(5, 4))
