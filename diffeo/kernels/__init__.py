@@ -12,11 +12,13 @@ from diffeo.kernels.radial import (
     Matern52Kernel,
     RadialKernel,
 )
+from diffeo.kernels.spectral import GridKernel
 
 __all__ = [
     "Aligned",
     "CauchyKernel",
     "GaussianKernel",
+    "GridKernel",
     "InverseMultiquadricKernel",
     "KernelMatrix",
     "LaplacianKernel",
