@@ -14,6 +14,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+REACH = 1  # how far around a point with too small a determinant a displacement is smoothed
+SWEEPS = 300  # of smoothing, at most
+
 
 class Correlation(NamedTuple):
     """The mean squared local correlation coefficient, and its gradient in the first image."""
@@ -73,6 +76,13 @@ class GridLoops(ABC):
         """For every point the smallest of the 2^d determinants of the one-sided differences of i + u(i), shape S.
 
         At the border only the differences that exist are taken.
+        """
+
+    @abstractmethod
+    def repaired(self, u: Tensor, least: float) -> Tensor:
+        """u, smoothed around the points whose corner determinant is below ``least``, and only there, until none is.
+
+        After `SWEEPS` it is returned as it is then.
         """
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffeo.backends.cpu import correlation, filters, interpolation
+from diffeo.backends.cpu import correlation, filters, interpolation, repair
 from diffeo.backends.cpu.particles import share
 from diffeo.backends.dense.grids import FLAT, indices
-from diffeo.backends.grids import Correlation, GridLoops
+from diffeo.backends.grids import REACH, SWEEPS, Correlation, GridLoops
 
 ROUNDING = 16  # units in the last place to which a displacement is inverted
 
@@ -102,8 +102,15 @@ class CPUGrids(GridLoops):
         """One pass."""
         f = in_three_axes(u, rows=3)
         out = np.empty(f.shape[1:], f.dtype)
-        over(lambda a, b: filters.corner_determinants(f, out, a, b), f.shape[1:])
+        over(lambda a, b: repair.corner_determinants(f, out, a, b), f.shape[1:])
         return torch.from_numpy(out).reshape(u.shape[1:])
+
+    def repaired(self, u: Tensor, least: float) -> Tensor:
+        """Sweeps over the bad points and their neighbors alone."""
+        f = in_three_axes(u, rows=3).copy()
+        bad = np.flatnonzero(self.corner_determinants(u).numpy() < least)
+        repair.repair(f, f.dtype.type(least), REACH, SWEEPS, bad)
+        return torch.from_numpy(f[3 - len(u) :]).reshape(u.shape)
 
 
 def plain(x: Tensor) -> np.ndarray:

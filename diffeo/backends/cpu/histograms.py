@@ -21,20 +21,20 @@ class CPUHistograms(Histograms):
 
     def joint(self, p: Tensor, q: Tensor, weights: Tensor | None, bins: int) -> Tensor:
         """One table per thread, added in the order of the values."""
-        arrays, tables = plain(p, q, weights), {}
+        (a, b, w), tables = plain(p, q, weights), {}
 
         def work(start: int, stop: int) -> None:
             tables[start] = np.zeros((bins, bins))
-            add(*arrays, tables[start], start, stop)
+            add(a, b, w, tables[start], start, stop)
 
         share(work, len(p), TOUCHED * len(p))
         return torch.from_numpy(sum(tables[start] for start in sorted(tables)))
 
     def joint_pull(self, p: Tensor, q: Tensor, weights: Tensor | None, cotangent: Tensor) -> Tensor:
         """One pass."""
-        arrays, out = plain(p, q, weights), np.empty(len(p), str(p.dtype).removeprefix("torch."))
-        cells = cotangent.detach().double().contiguous().numpy()
-        share(lambda start, stop: pull(*arrays, cells, out, start, stop), len(p), TOUCHED * len(p))
+        (a, b, w), cells = plain(p, q, weights), cotangent.detach().double().contiguous().numpy()
+        out = np.empty_like(a)
+        share(lambda start, stop: pull(a, b, w, cells, out, start, stop), len(p), TOUCHED * len(p))
         return torch.from_numpy(out)
 
 

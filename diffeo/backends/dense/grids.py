@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from diffeo.backends.grids import Correlation, GridLoops
+from diffeo.backends.grids import REACH, SWEEPS, Correlation, GridLoops
 
 FLAT = 1e-5  # of the mean variance of an image: windows with less are taken for constant, and correlate with nothing
 STEPS = 60  # of Newton's method
@@ -156,6 +156,23 @@ class DenseGrids(GridLoops):
             matrices = (columns + eye).flatten(2).permute(2, 0, 1)
             smallest = torch.minimum(smallest, torch.linalg.det(matrices).reshape(shape))
         return smallest
+
+    def repaired(self, u: Tensor, least: float) -> Tensor:
+        """Sweeps of half the mean of the neighbors, where it is needed."""
+        d = u.ndim - 1
+        for _ in range(SWEEPS):
+            bad = (self.corner_determinants(u) < least).to(u)
+            if not bool(bad.any()):
+                break
+            near = self.convolve(bad[None], [u.new_ones(2 * REACH + 1)] * d)[0] > 0.5
+            mean = torch.zeros_like(u)
+            for axis in range(1, d + 1):
+                n = u.shape[axis]
+                ahead = torch.cat([u.narrow(axis, 1, n - 1), u.narrow(axis, n - 1, 1)], axis)
+                behind = torch.cat([u.narrow(axis, 0, 1), u.narrow(axis, 0, n - 1)], axis)
+                mean = mean + (ahead + behind) / (2 * d)
+            u = torch.where(near, 0.5 * u + 0.5 * mean, u)
+        return u
 
 
 def indices(matrix: Tensor, offset: Tensor, u: Tensor) -> Tensor:
