@@ -12,6 +12,7 @@ from .core import Loss as Loss
 from .core import Shape as Shape
 from .core import Solver as Solver
 from .core import objective as objective
+from .fields import GridField as GridField
 from .fields import KernelField as KernelField
 from .fit import History as History
 from .fit import Record as Record
@@ -28,6 +29,7 @@ from .io import save as save
 from .io import write as write
 from .kernels import CauchyKernel as CauchyKernel
 from .kernels import GaussianKernel as GaussianKernel
+from .kernels import GridKernel as GridKernel
 from .kernels import InverseMultiquadricKernel as InverseMultiquadricKernel
 from .kernels import LaplacianKernel as LaplacianKernel
 from .kernels import Matern32Kernel as Matern32Kernel

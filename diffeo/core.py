@@ -53,6 +53,10 @@ class Field(nn.Module, ABC):
     def lipschitz(self) -> Tensor:
         """An upper bound of the Lipschitz constant of v, a scalar."""
 
+    def frozen(self) -> Any:
+        """The same velocity for many evaluations, with what does not depend on x computed once."""
+        return self
+
     @abstractmethod
     def arguments(self) -> dict[str, Any]:
         """What to call the class with to build this field again: tensors, numbers, kernels."""

@@ -15,6 +15,11 @@ def cloud(n: int, d: int, dtype: torch.dtype = torch.float64, seed: int = 0, siz
     return (size * torch.randn(n, d, generator=generator, dtype=torch.float64)).to(dtype)
 
 
+def like(value: Tensor, seed: int = 0, size: float = 0.5) -> Tensor:
+    """Normal numbers of standard deviation ``size`` in the shape and dtype of a tensor."""
+    return cloud(len(value), value[0].numel(), value.dtype, seed, size).reshape(value.shape)
+
+
 def rotation(d: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> Tensor:
     """A random matrix of SO(d)."""
     q, r = torch.linalg.qr(cloud(d, d, seed=seed))

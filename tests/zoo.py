@@ -15,8 +15,9 @@ from torch import Tensor
 
 from diffeo.backends import AutoBackend, CPUBackend, DenseBackend, KeOpsBackend
 from diffeo.core import Compose, Diffeo, Field, Loss, Shape
-from diffeo.fields import KernelField
+from diffeo.fields import GridField, KernelField
 from diffeo.flows import Affine, Descent, Flow, Geodesic
+from diffeo.grid import Grid
 from diffeo.kernels import (
     CauchyKernel,
     GaussianKernel,
@@ -111,10 +112,36 @@ def field(kernel: Radial, whiten: bool | None = None, size: float = 0.4) -> Call
     )
 
 
-FIELDS = [
+def placed(d: int, points: int = 9, step: float = 0.3, seed: int = 0) -> Grid:
+    """A grid around the cloud of points, turned, a little sheared, with different steps along its axes."""
+    affine = torch.eye(d + 1, dtype=torch.float64)
+    affine[:d, :d] = rotation(d, seed=seed) @ torch.diag(step * torch.tensor([1.0, 0.9, 1.05], dtype=torch.float64)[:d])
+    affine[:d, :d] += 0.02 * cloud(d, d, seed=seed + 1)
+    affine[:d, d] = 0.01 - affine[:d, :d].sum(1) * (points - 1) / 2
+    return Grid((points,) * d, affine)
+
+
+def grid_field(kernel: Radial, size: float = 0.4, **options: Any) -> Callable[[int, torch.dtype, int], GridField]:
+    """Builder of a `GridField`."""
+
+    def make(d: int, dtype: torch.dtype, seed: int) -> GridField:
+        grid = placed(d)
+        z = cloud(d, grid.size, dtype, seed=6000 + seed, size=size).reshape(d, *grid.shape)
+        return GridField(kernel, grid, z, **options)
+
+    return make
+
+
+KERNEL_FIELDS = [
     *(Entry(f"KernelField({named(kernel)})", field(kernel)) for kernel in FIELD_KERNELS),
     Entry("KernelField(Gaussian, not whitened)", field(GaussianKernel(0.7), whiten=False)),
 ]
+GRID_FIELDS = [
+    Entry("GridField(Gaussian)", grid_field(GaussianKernel(0.7))),
+    Entry("GridField(Matern52, refined)", grid_field(Matern52Kernel(0.8), refine=2, padding=1.5)),
+    Entry("GridField(sum of kernels)", grid_field(GaussianKernel(1.2) + 0.5 * GaussianKernel(0.5))),
+]
+FIELDS = [*KERNEL_FIELDS, *GRID_FIELDS]
 
 
 def geodesic(kernel: Radial, **options: Any) -> Callable[[int, torch.dtype, int], Diffeo]:

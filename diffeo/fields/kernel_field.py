@@ -52,6 +52,10 @@ class KernelField(WithMomenta, Field):
             return torch.full_like(self.sqnorm().detach(), math.inf)
         return math.sqrt(-2 * self.kernel.slope_at_zero) * self.sqnorm().clamp(min=0).sqrt()
 
+    def frozen(self) -> PlainField:
+        """The momenta, once."""
+        return self.at(self.controls)
+
     def at(self, controls: Tensor) -> PlainField:
         """The field with the same momenta on other controls, without parameters of its own."""
         return PlainField(self.kernel, controls, self.momenta)

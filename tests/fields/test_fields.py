@@ -10,9 +10,10 @@ from hypothesis import given
 from diffeo.fields import KernelField
 from diffeo.kernels import GaussianKernel, LaplacianKernel
 from tests import zoo
-from tests.oracles import cloud, pointwise_jacobian, relative, seeds, slope
+from tests.oracles import cloud, like, pointwise_jacobian, relative, seeds, slope
 
 fields = pytest.mark.parametrize(("entry", "d"), zoo.each(zoo.FIELDS), ids=str)
+kernel_fields = pytest.mark.parametrize(("entry", "d"), zoo.each(zoo.KERNEL_FIELDS), ids=str)
 
 
 @fields
@@ -31,7 +32,7 @@ def test_the_divergence_is_the_trace_of_the_jacobian(entry, d, seed):
     torch.testing.assert_close(field.divergence(x), trace, rtol=1e-11, atol=1e-13)
 
 
-@fields
+@kernel_fields
 @given(seed=seeds)
 def test_the_norm_is_that_of_the_reproducing_kernel(entry, d, seed):
     """‖v‖² = aᵀKa = Σ a_j·v(c_j), and ⟨v, K(·, x)b⟩ = v(x)·b gives |v(x)|² ≤ k(0) ‖v‖²."""
@@ -42,12 +43,20 @@ def test_the_norm_is_that_of_the_reproducing_kernel(entry, d, seed):
     assert field(x).square().sum(1).max() <= field.kernel.at_zero * field.sqnorm() * (1 + 1e-12)
 
 
-@fields
+@kernel_fields
 def test_the_bound_on_the_speed_is_attained_by_a_single_control(entry, d):
     kernel = entry(d).kernel
     field = KernelField(kernel, cloud(1, d), cloud(1, d, seed=1))
     speed = field(field.controls).square().sum()
     torch.testing.assert_close(speed, kernel.at_zero * field.sqnorm())
+
+
+@fields
+@given(seed=seeds)
+def test_the_norm_bounds_the_speed(entry, d, seed):
+    """|v(x)|² ≤ k(0) ‖v‖²; on a grid up to what its periodic copies add."""
+    field, x = entry(d, seed=seed), cloud(200, d, seed=seed)
+    assert field(x).square().sum(1).max() <= field.kernel.at_zero * field.sqnorm() * (1 + 1e-2)
 
 
 @fields
@@ -106,16 +115,49 @@ def test_a_state_dict_carries_the_field(entry, d):
     assert relative(other(x), field(x)) > 1e-2
     other.load_state_dict(field.state_dict())
     torch.testing.assert_close(other(x), field(x), rtol=1e-12, atol=1e-13)
+    torch.testing.assert_close(other.sqnorm(), field.sqnorm(), rtol=1e-12, atol=1e-13)
+
+
+@kernel_fields
+def test_a_state_dict_carries_the_momenta(entry, d):
+    field, other = entry(d, seed=1), entry(d, seed=2)
+    other.load_state_dict(field.state_dict())
     torch.testing.assert_close(other.momenta, field.momenta, rtol=1e-9, atol=1e-12)
 
 
 @fields
 def test_copies_are_independent(entry, d):
+    """And fields are linear in their parameters."""
     field, x = entry(d), cloud(9, d)
+    before = field(x)
     for other in (copy.deepcopy(field), pickle.loads(pickle.dumps(field))):
-        assert torch.equal(other(x), field(x))
-        other.momenta = 2 * field.momenta.detach()
-        torch.testing.assert_close(other(x), 2 * field(x), rtol=1e-9, atol=1e-12)
+        assert torch.equal(other(x), before)
+        with torch.no_grad():
+            for p in other.parameters():
+                p.mul_(2)
+        torch.testing.assert_close(other(x), 2 * before, rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(other.sqnorm(), 4 * field.sqnorm())
+    assert torch.equal(field(x), before)
+
+
+@kernel_fields
+def test_momenta_are_assigned(entry, d):
+    field, x = entry(d), cloud(9, d)
+    before = field(x)
+    field.momenta = 2 * field.momenta.detach()
+    torch.testing.assert_close(field(x), 2 * before, rtol=1e-9, atol=1e-12)
+
+
+@fields
+def test_frozen_fields_are_the_same_fields(entry, d):
+    """They give the same velocities, and the same gradients."""
+    field, x = entry(d), cloud(9, d)
+    still = field.frozen()
+    assert torch.equal(still(x), field(x))
+    assert torch.equal(still.jacobian(x), field.jacobian(x))
+    (found,) = torch.autograd.grad(still(x).square().sum(), list(field.parameters()))
+    (expected,) = torch.autograd.grad(field(x).square().sum(), list(field.parameters()))
+    torch.testing.assert_close(found, expected)
 
 
 @fields
@@ -123,7 +165,7 @@ def test_gradients_in_the_parameters(entry, d):
     """Of v(x), Dv(x), div v(x), ‖v‖² and the Lipschitz bound, by finite differences."""
     field, x = entry(d), cloud(5, d)
     start = [p.detach().clone() for p in field.parameters()]
-    directions = [cloud(*p.shape, seed=7) for p in start]
+    directions = [like(p, seed=7) for p in start]
     for function in (field, field.jacobian, field.divergence, lambda _: field.sqnorm(), lambda _: field.lipschitz()):
 
         def along(s, function=function):
@@ -158,9 +200,11 @@ def test_no_points_is_no_problem(entry, d):
 
 
 @fields
-def test_positions_of_another_dimension_are_refused(entry, d):
-    with pytest.raises(ValueError, match="one dimension d"):
+def test_positions_of_another_dimension_or_precision_are_refused(entry, d):
+    with pytest.raises(ValueError, match="positions of shape"):
         entry(d)(cloud(9, d + 1))
+    with pytest.raises(ValueError, match=r"dtype.* \.to\(\)"):
+        entry(d)(cloud(9, d, torch.float32))
 
 
 def test_a_field_says_what_it_is():
