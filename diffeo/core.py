@@ -84,6 +84,17 @@ class Shape(ABC):
         """φ · shape, the group action: points go to φ(x), an image I becomes I∘φ⁻¹."""
 
     @abstractmethod
+    def differentiable(self) -> tuple[Self, list[Tensor]]:
+        """The same shape made of leaves that record gradients, and these leaves: what a small layer changes in it."""
+
+    @abstractmethod
+    def pulled(self, gradients: Sequence[Tensor | None], grid: Grid) -> Tensor:
+        """Gradients in the leaves, as the derivative of a layer id + v: f, shape (d, *grid.shape), with Σ_i ⟨f_i, v_i⟩.
+
+        v is in steps of the grid. Raises ValueError for an image that lies on another grid.
+        """
+
+    @abstractmethod
     def to(self, *args: Any, **kwargs: Any) -> Self:
         """The shape with its tensors converted, as ``torch.Tensor.to`` converts them."""
 
@@ -134,8 +145,11 @@ class Diffeo(nn.Module, ABC):
 
         A is the affine map of the grid; u has the dtype and the device of the map.
         """
-        like = next((t for t in (*self.parameters(), *self.buffers()) if t.is_floating_point()), torch.empty(()))
-        return torch.cat([_pulled(self, slab, slab.points(like)) for slab in _slabs(self, grid)], 1)
+        return _everywhere(self, self.inverse, grid)
+
+    def deformation(self, grid: Grid) -> Tensor:
+        """Where the points of a grid go: u, shape (d, *grid.shape), in units of its index i, with φ(Ai) = A(i + u)."""
+        return _everywhere(self, self, grid)
 
     @overload
     def __matmul__(self, other: Diffeo) -> Diffeo: ...
@@ -201,7 +215,7 @@ class Compose(Diffeo):
             return u
         before, slabs = Compose(others), _slabs(self, grid)
         parts = zip(slabs, u.split([slab.shape[0] for slab in slabs], 1), strict=True)
-        return torch.cat([v + _pulled(before, slab, slab.displaced(v)) for slab, v in parts], 1)
+        return torch.cat([v + _steps(before.inverse, slab, slab.displaced(v)) for slab, v in parts], 1)
 
     def with_logdet(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Through all parts, adding their log-determinants."""
@@ -245,9 +259,15 @@ def _slabs(phi: Diffeo, grid: Grid) -> list[Grid]:
     return [grid] if differentiated else grid.slabs(CHUNK)
 
 
-def _pulled(phi: Diffeo, grid: Grid, x: Tensor) -> Tensor:
-    """φ⁻¹(x) − x in steps of the grid, shape (d, *grid.shape), for one position x per point of it."""
-    steps = (phi.inverse(x) - x) @ torch.linalg.inv(grid.linear).T.to(x)
+def _everywhere(phi: Diffeo, move: Callable[[Tensor], Tensor], grid: Grid) -> Tensor:
+    """`_steps` for the points of a grid themselves, ``move`` being φ or φ⁻¹."""
+    like = next((t for t in (*phi.parameters(), *phi.buffers()) if t.is_floating_point()), torch.empty(()))
+    return torch.cat([_steps(move, slab, slab.points(like)) for slab in _slabs(phi, grid)], 1)
+
+
+def _steps(move: Callable[[Tensor], Tensor], grid: Grid, x: Tensor) -> Tensor:
+    """How far each x moves, in steps of the grid, shape (d, *grid.shape), for one position x per point of it."""
+    steps = (move(x) - x) @ torch.linalg.inv(grid.linear).T.to(x)
     return steps.T.reshape(-1, *grid.shape)
 
 
@@ -266,6 +286,14 @@ class Inverse(Diffeo):
         """φ(y)."""
         return self.phi(y)
 
+    def pullback(self, grid: Grid) -> Tensor:
+        """The deformation of φ: images are carried by (φ⁻¹)⁻¹ = φ, and nothing has to be inverted."""
+        return self.phi.deformation(grid)
+
+    def deformation(self, grid: Grid) -> Tensor:
+        """The pullback of φ."""
+        return self.phi.pullback(grid)
+
     def with_logdet(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """φ⁻¹(x) and −log det Dφ there."""
         y = self.phi.inverse(x)
@@ -278,7 +306,7 @@ class Inverse(Diffeo):
 
     def path(self, x: Tensor) -> list[Tensor]:
         """φ_{1-t}∘φ₁⁻¹: the path of φ, run backward from its end."""
-        return self.phi.path(self.phi.inverse(x))[::-1]
+        return [x, *self.phi.path(self.phi.inverse(x))[-2::-1]]
 
     def energy(self) -> Tensor:
         """That of φ."""

@@ -72,6 +72,13 @@ class GridLoops(ABC):
         """
 
     @abstractmethod
+    def slopes(self, values: Tensor, weights: Tensor) -> Tensor:
+        """Σ_c w_c ∇f_c, shape (d, *S), for values f and weights w of shape (c, *S).
+
+        By central differences, one-sided at the border.
+        """
+
+    @abstractmethod
     def corner_determinants(self, u: Tensor) -> Tensor:
         """For every point the smallest of the 2^d determinants of the one-sided differences of i + u(i), shape S.
 

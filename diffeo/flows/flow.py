@@ -8,10 +8,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from diffeo.core import Field, Solver
+from diffeo.fields.grid_field import GridField, SampledField
 from diffeo.fields.kernel_field import KernelField
 from diffeo.flows.layered import FieldLayer, Layer, Layered
+from diffeo.grid import Grid
 from diffeo.solvers import Euler, check_steps
 
 
@@ -67,11 +70,13 @@ class Flow(Layered):
         """For each layer its velocity, and the steps that integrate it."""
         stack: list[tuple[Any, list[Layer]]] = []
         controls, h = None, 1 / self.steps
+        velocity: Any = None
         for k, field in enumerate(self.layer_fields()):
-            velocity: Any = field
             if self.carried and isinstance(field, KernelField):
                 controls = field.controls if controls is None else controls
                 velocity = field.at(controls)
+            elif velocity is None or not self.shared:
+                velocity = field.frozen()
             times = [(k * self.substeps + s) * h for s in range(self.substeps)]
             steps: list[Layer] = [FieldLayer(velocity, self.solver, time, h) for time in times]
             stack.append((velocity, steps))
@@ -85,7 +90,30 @@ class Flow(Layered):
 
     def energy(self) -> Tensor:
         """½ Σ_k ‖v_k‖² / L."""
-        return 0.5 * torch.stack([velocity.sqnorm() for velocity, _ in self._stack()]).mean()
+        velocities = [velocity for velocity, _ in self._stack()] if self.carried else self.layer_fields()
+        return 0.5 * torch.stack([velocity.sqnorm() for velocity in velocities]).mean()
+
+    def deformation(self, grid: Grid) -> Tensor:
+        """u, shape (d, *grid.shape), in steps, with φ(Ai) = A(i + u(i)).
+
+        Along fields on grids, positions stay displacements, and a gradient keeps one per layer: all that happens within
+        a layer happens again when the gradient is taken.
+        """
+        fields = [field for field in self.layer_fields() if isinstance(field, GridField)]
+        if len(fields) < self.layer_count:
+            return super().deformation(grid)
+        u = fields[0].coordinates.new_zeros(grid.dim, *grid.shape)
+        still = fields[0].frozen() if self.shared else None
+        for k, field in enumerate(fields):
+            u = checkpoint(self._through, still or field, grid, k, u, use_reentrant=False, preserve_rng_state=False)
+        return u
+
+    def _through(self, field: GridField | SampledField, grid: Grid, k: int, u: Tensor) -> Tensor:
+        """The displacement after layer k."""
+        velocity, h = field.frozen().along(grid), 1 / self.steps
+        for s in range(self.substeps):
+            u = self.solver.step(lambda _, w: velocity(w), (k * self.substeps + s) * h, h, u)
+        return u
 
     def arguments(self) -> dict[str, Any]:
         """Fields, solver and how they go together."""

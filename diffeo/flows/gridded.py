@@ -8,12 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diffeo.backends.grids import loops_for
 from diffeo.core import Diffeo
-from diffeo.flows.layered import identities, newton
+from diffeo.flows.layered import identities
 from diffeo.grid import Grid
 from diffeo.sampling import sample, sample_with_jacobian, warp
-
-CHUNK = 100_000  # points that are inverted at a time
 
 
 class Gridded(Diffeo):
@@ -57,10 +56,14 @@ class Gridded(Diffeo):
         Raises: ArithmeticError where φ⁻¹ folds and Newton's method finds no y.
         """
         with torch.no_grad():
-            parts = [
-                newton(self.inverse_with_jacobian, part, guess=2 * part - self.inverse(part)) for part in x.split(CHUNK)
-            ]
-            y = torch.cat(parts) if parts else x.clone()
+            u = self.displacement()
+            index = loops_for(u).invert(u, self.grid.to_index(x.to(u)).T.contiguous())
+            lost = int(index.isnan().any(0).sum())
+            if lost:
+                raise ArithmeticError(
+                    f"the map is not known at {lost} of {len(x)} points: its inverse folds there, or they are not finite."
+                )
+            y = self.grid.to_space(index.T).to(x)
         if not torch.is_grad_enabled():
             return y
         image, jacobian = self.inverse_with_jacobian(y)

@@ -34,7 +34,12 @@ def gaussian_smooth(values: Tensor, sigmas: Sequence[float]) -> Tensor:
 
     Returns: shape (c, *S); differentiable, and self-adjoint.
     """
-    return _Convolve.apply(values, [gaussian_taps(s) for s in sigmas])
+    return convolve(values, [gaussian_taps(s) for s in sigmas])
+
+
+def convolve(values: Tensor, taps: Sequence[Tensor]) -> Tensor:
+    """Convolution with symmetric taps of odd length, one tensor per axis; the values, (c, *S), are 0 outside."""
+    return _Convolve.apply(values, list(taps))
 
 
 def shrink(values: Tensor, factors: Sequence[int], background: float = 0.0) -> Tensor:

@@ -5,6 +5,7 @@ from diffeo.shapes.compound import Compound
 from diffeo.shapes.curve import Curve
 from diffeo.shapes.image import Image
 from diffeo.shapes.interpolation import Cubic, Interpolation, Linear, Nearest
+from diffeo.shapes.labels import labels_of, one_hot
 from diffeo.shapes.mesh import Mesh
 from diffeo.shapes.points import Points
 
@@ -20,4 +21,6 @@ __all__ = [
     "Nearest",
     "PointShape",
     "Points",
+    "labels_of",
+    "one_hot",
 ]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
 
+from diffeo.backends.grids import loops_for
 from diffeo.core import Diffeo, Shape
+from diffeo.grid import Grid
 
 INTEGERS = (torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8)
 
@@ -55,6 +58,22 @@ class PointShape(Shape):
         if lost:
             raise ArithmeticError(f"the map sends {lost} of {len(moved)} points to infinity or NaN.")
         return self.with_positions(moved)
+
+    def differentiable(self) -> tuple[Self, list[Tensor]]:
+        """The positions are what moves."""
+        x = self.x.detach().requires_grad_()
+        return self.with_positions(x), [x]
+
+    def pulled(self, gradients: Sequence[Tensor | None], grid: Grid) -> Tensor:
+        """Every point's gradient, shared among the corners of its cell; points beyond the grid pull at nothing."""
+        g = gradients[0]
+        if g is None:
+            return self.x.new_zeros(grid.dim, *grid.shape)
+        values, index = self.x.new_zeros(grid.dim, *grid.shape), grid.to_index(self.x.detach()).T.contiguous()
+        in_steps = (g @ grid.linear.to(g)).T.contiguous()
+        shared = loops_for(values).sample_pull(values, index, in_steps, (True, False))[0]
+        assert shared is not None
+        return shared
 
     def to(self, *args: Any, **kwargs: Any) -> Self:
         """The shape with its positions converted; integer connectivity only changes device."""

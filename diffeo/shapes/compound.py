@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from torch import Tensor
+
 from diffeo.core import Diffeo, Shape
+from diffeo.grid import Grid
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +32,22 @@ class Compound(Shape):
     def carried(self, phi: Diffeo) -> Self:
         """φ · shape, part by part."""
         return type(self)([part.carried(phi) for part in self.parts])
+
+    def differentiable(self) -> tuple[Self, list[Tensor]]:
+        """The leaves of all parts."""
+        copies, leaves = zip(*(part.differentiable() for part in self.parts), strict=True)
+        return type(self)(copies), [leaf for found in leaves for leaf in found]
+
+    def pulled(self, gradients: Sequence[Tensor | None], grid: Grid) -> Tensor:
+        """The parts pull together."""
+        total, rest = None, list(gradients)
+        for part in self.parts:
+            count = len(part.differentiable()[1])
+            found = part.pulled(rest[:count], grid)
+            rest = rest[count:]
+            total = found if total is None else total + found.to(total)
+        assert total is not None
+        return total
 
     def to(self, *args: Any, **kwargs: Any) -> Self:
         """Every part, converted."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Self
@@ -10,6 +11,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from diffeo.backends.grids import loops_for
 from diffeo.core import Diffeo, Shape
 from diffeo.grid import Grid
 from diffeo.sampling import shrink, warp
@@ -71,7 +73,7 @@ class Image(Shape):
         matrix, offset = self.grid.from_index_of(canvas)
         values = self.interpolation(self.above_background, matrix, offset, u) + self._backdrop
         mask = None if self.mask is None else warp(self.mask[None], matrix, offset, u)[0].clamp(0, 1)
-        if not bool(torch.isfinite(values.detach()).all()):
+        if not bool(values.detach().sum().isfinite()):
             raise ArithmeticError("the map sends a part of the image to infinity or NaN.")
         return dataclasses.replace(self, values=values, grid=canvas, mask=mask, canvas=None)
 
@@ -90,6 +92,23 @@ class Image(Shape):
         mask = None if self.mask is None else shrink(self.mask[None], factors)[0].clamp(0, 1)
         return dataclasses.replace(self, values=values, grid=self.grid.shrunk(factors), mask=mask, canvas=None)
 
+    def differentiable(self) -> tuple[Self, list[Tensor]]:
+        """The values are what changes."""
+        values = self.values.detach().requires_grad_()
+        return dataclasses.replace(self, values=values), [values]
+
+    def pulled(self, gradients: Sequence[Tensor | None], grid: Grid) -> Tensor:
+        """−Σ_c g_c ∇I_c by central differences: a layer id + v makes I∘(id − v) of the image, to first order."""
+        if not self.grid.same(grid):
+            raise ValueError(
+                "a layer can be grown for images on the grid of the map only: register `source.on(phi.grid)` with a "
+                "target on that grid."
+            )
+        g = gradients[0]
+        if g is None:
+            return self.values.new_zeros(grid.dim, *grid.shape)
+        return -loops_for(g).slopes(self.values.detach(), g)
+
     def to(self, *args: Any, **kwargs: Any) -> Self:
         """The image with its tensors converted; the grid stays in float64 on the CPU."""
         values = self.values.to(*args, **kwargs)
@@ -100,7 +119,7 @@ class Image(Shape):
 
 def border_median(values: Tensor) -> Tensor:
     """The median over the faces of the grid, shape (c,)."""
-    faces = [values.select(axis, k).flatten(1) for axis in range(1, values.ndim) for k in (0, -1)]
+    faces = [values.select(axis, k).reshape(len(values), -1) for axis in range(1, values.ndim) for k in (0, -1)]
     return torch.cat(faces, 1).median(1).values
 
 
@@ -111,7 +130,7 @@ def check_values(values: Tensor, grid: Grid) -> None:
         raise ValueError(f"Image expects values of shape (channels, {', '.join(map(str, grid.shape))}), and got {got}.")
     if not values.is_floating_point():
         raise ValueError(f"Image expects floating-point values, and got {values.dtype}: convert them with x.float().")
-    if not bool(torch.isfinite(values.detach()).all()):
+    if not bool(values.detach().sum(dtype=torch.float64).isfinite()):  # a sum is cheaper than a look at every value
         bad = int((~torch.isfinite(values.detach())).sum())
         raise ValueError(
             f"Image expects finite values, and {bad} of {values.numel()} are NaN or infinite: replace them, or mask "

@@ -98,6 +98,13 @@ class CPUGrids(GridLoops):
         over(lambda p, q: values.append(correlation.correlation(a, b, w, radius, floors, gradient, p, q)), a.shape)
         return Correlation(moved.new_tensor(sum(values)), torch.from_numpy(gradient).reshape(moved.shape))
 
+    def slopes(self, values: Tensor, weights: Tensor) -> Tensor:
+        """One pass."""
+        f, w = in_three_axes(values), in_three_axes(weights)
+        out = np.empty((3, *f.shape[1:]), f.dtype)
+        over(lambda a, b: filters.slopes(f, w, out, a, b), f.shape[1:])
+        return torch.from_numpy(out[4 - values.ndim :])
+
     def corner_determinants(self, u: Tensor) -> Tensor:
         """One pass."""
         f = in_three_axes(u, rows=3)

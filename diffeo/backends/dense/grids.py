@@ -137,6 +137,17 @@ class DenseGrids(GridLoops):
         squares = covariance.square() / ((var_a + floor_a) * (var_b + floor_b) + tiny)
         return squares.mean() if weights is None else (weights * squares).sum() / weights.sum()
 
+    def slopes(self, values: Tensor, weights: Tensor) -> Tensor:
+        """Axis by axis."""
+        parts = []
+        for axis in range(1, values.ndim):
+            if values.shape[axis] == 1:
+                parts.append(values.new_zeros(values.shape[1:]))
+                continue
+            (slope,) = torch.gradient(values, dim=axis)
+            parts.append((weights * slope).sum(0))
+        return torch.stack(parts)
+
     def corner_determinants(self, u: Tensor) -> Tensor:
         """The minimum over the corners."""
         d, shape = len(u), u.shape[1:]

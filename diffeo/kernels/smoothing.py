@@ -1,0 +1,48 @@
+"""Sums over the points of a grid, v_i = Σ_j k(x_i − x_j) m_j: in Fourier space, or with a few taps per axis."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from diffeo.grid import Grid
+from diffeo.kernels.algebra import Radial, ScaledKernel, SumKernel
+from diffeo.kernels.radial import GaussianKernel
+from diffeo.kernels.spectral import GridKernel
+from diffeo.sampling.smoothing import REACH, convolve
+
+WIDEST = 4.0  # steps: for wider Gaussians Fourier transforms are faster
+
+
+def summed(kernel: Radial, grid: Grid) -> Callable[[Tensor], Tensor]:
+    """The operator m ↦ Σ_j k(· − x_j) m_j on functions (c, *grid.shape): self-adjoint, without a volume element.
+
+    A Gaussian that is no wider than a few steps is a product of short filters along the axes, if these are orthogonal.
+    """
+    if isinstance(kernel, SumKernel):
+        terms = [summed(term, grid) for term in kernel.terms]
+        return lambda m: torch.stack([term(m) for term in terms]).sum(0)
+    if isinstance(kernel, ScaledKernel):
+        inner, weight = summed(kernel.kernel, grid), kernel.weight
+        return lambda m: weight * inner(m)
+    if isinstance(kernel, GaussianKernel) and orthogonal(grid) and kernel.scale <= WIDEST * min(grid.spacing):
+        taps = [sampled_gaussian(kernel.scale / step) for step in grid.spacing]
+        return lambda m: convolve(m, taps)
+    on_grid, cell = GridKernel(kernel, grid), grid.cell
+    return lambda m: on_grid.apply(m) / cell
+
+
+def orthogonal(grid: Grid) -> bool:
+    """Whether the axes of a grid are at right angles."""
+    gram = grid.linear.T @ grid.linear
+    return bool((gram - torch.diag(gram.diagonal())).abs().max() < 1e-6 * gram.diagonal().min())
+
+
+def sampled_gaussian(sigma: float) -> Tensor:
+    """exp(−t²/2σ²) at whole t up to three σ: the kernel between points of a line, σ in steps."""
+    radius = max(1, math.ceil(REACH * sigma))
+    t = torch.arange(-radius, radius + 1, dtype=torch.float64)
+    return torch.exp(-0.5 * (t / sigma) ** 2)
