@@ -6,6 +6,7 @@ Things that know no dimension (kernels, backends, solvers) are listed as they ar
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,9 +15,9 @@ import torch
 from torch import Tensor
 
 from diffeo.backends import AutoBackend, CPUBackend, DenseBackend, KeOpsBackend
-from diffeo.core import Compose, Diffeo, Field, Loss, Shape
+from diffeo.core import Compose, Diffeo, Field, Inverse, Loss, Shape
 from diffeo.fields import GridField, KernelField
-from diffeo.flows import Affine, Descent, Flow, Geodesic
+from diffeo.flows import Affine, Descent, Exponential, Flow, Geodesic, Warp
 from diffeo.grid import Grid
 from diffeo.kernels import (
     CauchyKernel,
@@ -30,8 +31,20 @@ from diffeo.kernels import (
     SumKernel,
 )
 from diffeo.kernels.measures import Aligned, Oriented, Unoriented
-from diffeo.losses import CurrentLoss, FacingLoss, LandmarkLoss, MMDLoss, SinkhornLoss, VarifoldLoss
-from diffeo.shapes import Curve, Mesh, Points
+from diffeo.losses import (
+    CompoundLoss,
+    CurrentLoss,
+    DiceLoss,
+    FacingLoss,
+    LandmarkLoss,
+    LNCCLoss,
+    MILoss,
+    MMDLoss,
+    SinkhornLoss,
+    SSDLoss,
+    VarifoldLoss,
+)
+from diffeo.shapes import Compound, Curve, Image, Mesh, Points
 from diffeo.solvers import RK4, Adaptive, Euler, Heun, Midpoint, Ralston
 from tests.oracles import cloud, rotation
 
@@ -180,6 +193,33 @@ def compose(d: int, dtype: torch.dtype, seed: int) -> Compose:
     return Compose([first, second, flow(GaussianKernel(0.7), 3)(d, dtype, seed + 1)])
 
 
+def grid_flow(kernel: Radial, layers: int, refine: int = 1, **options: Any) -> Callable[[int, torch.dtype, int], Flow]:
+    """Builder of a `Flow` along fields on a grid."""
+
+    def make(d: int, dtype: torch.dtype, seed: int) -> Flow:
+        seeds = [10 * seed + k for k in range(1 if options.get("shared") else layers)]
+        return Flow([grid_field(kernel, refine=refine)(d, dtype, s) for s in seeds], steps=layers, **options)
+
+    return make
+
+
+def exponential(d: int, dtype: torch.dtype, seed: int) -> Exponential:
+    """Scaling and squaring of a field on a grid."""
+    return Exponential(grid_field(GaussianKernel(0.7))(d, dtype, seed), squarings=4)
+
+
+def warp(d: int, dtype: torch.dtype, seed: int) -> Warp:
+    """A displacement that is smooth, and 0 at the border of its grid."""
+    field = grid_field(GaussianKernel(0.7))(d, torch.float64, seed).frozen()
+    u = torch.tensordot(torch.linalg.inv(field.grid.linear), 0.5 * field.values, 1)
+    return Warp(field.grid, u.detach().to(dtype), energy=0.3)
+
+
+def inverse(d: int, dtype: torch.dtype, seed: int) -> Inverse:
+    """How images are registered by a flow."""
+    return Inverse(grid_flow(GaussianKernel(0.7), 3)(d, dtype, seed))
+
+
 GAUSSIAN, HALVING = KERNELS[0], KERNELS[6]
 DIFFEOS = [
     Entry("Geodesic", geodesic(GAUSSIAN)),
@@ -196,6 +236,13 @@ DIFFEOS = [
     Entry("Descent", descent),
     Entry("Affine", affine),
     Entry("Compose", compose),
+    Entry("Inverse(Flow of GridField)", inverse),
+    Entry("Flow(GridField, Midpoint)", grid_flow(GAUSSIAN, 3, refine=2, solver=Midpoint()), (2, 3)),
+    Entry(
+        "Flow(one GridField, RK4, refined)", grid_flow(Matern52Kernel(0.8), 2, 1, shared=True, solver=RK4(), substeps=2)
+    ),
+    Entry("Exponential", exponential),
+    Entry("Warp", warp),
 ]
 
 
@@ -247,7 +294,72 @@ def mesh(d: int, dtype: torch.dtype, seed: int) -> Mesh:
 
 POINTS, WEIGHTED = Entry("Points", points), Entry("Points(weighted)", weighted_points)
 CURVE, MESH = Entry("Curve", curve, (2, 3)), Entry("Mesh", mesh, (3,))
-SHAPES = [POINTS, WEIGHTED, CURVE, MESH]
+POINT_SHAPES = [POINTS, WEIGHTED, CURVE, MESH]
+
+
+def grid(d: int) -> Grid:
+    """A box about the origin, of size about 2: anisotropic, oblique, and one axis the other way round."""
+    shape = {1: (25,), 2: (13, 15), 3: (9, 8, 7)}[d]
+    steps = torch.tensor([-1.0, 1.1, 0.9][:d], dtype=torch.float64) * 2 / torch.tensor(shape)
+    affine = torch.eye(d + 1, dtype=torch.float64)
+    affine[:d, :d] = rotation(d, seed=6000) * steps
+    affine[:d, d] = 0.1 - affine[:d, :d] @ (torch.tensor(shape, dtype=torch.float64) - 1) / 2
+    return Grid(shape, affine)
+
+
+def image(channels: int = 1, masked: bool = False) -> Callable[[int, torch.dtype, int], Image]:
+    """Builder of an `Image` of Gaussian blobs on a slope, all on one grid."""
+
+    def make(d: int, dtype: torch.dtype, seed: int) -> Image:
+        on = grid(d)
+        x = on.points(torch.empty((), dtype=torch.float64))
+
+        def blobs(seed: int) -> Tensor:
+            heights = cloud(6, 1, seed=seed + 1).abs() + 0.2
+            distances = (x[:, None] - cloud(6, d, seed=seed)).square().sum(2)
+            return torch.exp(-distances / (2 * 0.35**2)) @ heights[:, 0]
+
+        values = torch.stack([blobs(7000 + 10 * seed + 2 * k) + 0.2 * x[:, 0] for k in range(channels)])
+        mask = (2 * blobs(8000 + 10 * seed) - 0.3).clamp(0, 1).reshape(on.shape) if masked else None
+        return Image(values.reshape(channels, *on.shape).to(dtype), on, mask=mask)
+
+    return make
+
+
+def compound(d: int, dtype: torch.dtype, seed: int) -> Compound:
+    """An image, and what was found in it."""
+    return Compound([image()(d, dtype, seed), weighted_points(d, dtype, seed), curve(d, dtype, seed)])
+
+
+IMAGE, MASKED = Entry("Image", image()), Entry("Image(masked)", image(masked=True), (2, 3))
+COLORS = Entry("Image(2 channels, masked)", image(2, masked=True), (2,))
+IMAGES = [IMAGE, MASKED, COLORS]
+COMPOUND = Entry("Compound", compound, (2, 3))
+SHAPES = [*POINT_SHAPES, *IMAGES, COMPOUND]
+
+
+def numbers(shape: Any) -> Tensor:
+    """All that a loss may be differentiated in, one after the other: positions, values."""
+    if isinstance(shape, Compound):
+        return torch.cat([numbers(part) for part in shape.parts])
+    return (shape.values if isinstance(shape, Image) else shape.x).flatten()
+
+
+def with_numbers(shape: Any, x: Tensor) -> Any:
+    """The shape with other ones."""
+    if isinstance(shape, Compound):
+        pieces = x.split([len(numbers(part)) for part in shape.parts])
+        return Compound([with_numbers(part, piece) for part, piece in zip(shape.parts, pieces, strict=True)])
+    if isinstance(shape, Image):
+        return dataclasses.replace(shape, values=x.reshape(shape.values.shape))
+    return shape.with_positions(x.reshape(shape.x.shape))
+
+
+def moved_by(motion: Affine, shape: Any) -> Any:
+    """The shape after a motion, exactly: grids move with their images."""
+    if isinstance(shape, Compound):
+        return Compound([moved_by(motion, part) for part in shape.parts])
+    return shape.moved(motion.matrix, motion.translation) if isinstance(shape, Image) else motion @ shape
 
 
 # ---- losses
@@ -262,6 +374,7 @@ class LossEntry:
         shapes: what it compares.
         symmetric: D(a, b) = D(b, a).
         rigid: D is the same after one rigid motion of both.
+        rest: how large its gradient may be where shapes agree.
         power: D of shapes grown s times, the loss rescaled too, is s^power D; a function of the shape's own dimension.
     """
 
@@ -270,6 +383,7 @@ class LossEntry:
     shapes: tuple[Entry, ...]
     symmetric: bool = True
     rigid: bool = True
+    rest: float = 1e-9
     power: Callable[[int], int] = lambda k: 2 * k
 
     def __repr__(self) -> str:
@@ -291,12 +405,18 @@ def facing(shape: Any) -> FacingLoss:
     return FacingLoss(torch.arange(0, len(normals), 2), normals[::2].detach(), margin=0.99)
 
 
+def each_part(shape: Any) -> CompoundLoss:
+    """Losses without a unit for the parts of a `compound`."""
+    mmd = MMDLoss(GaussianKernel(0.4), normalized=True)
+    return CompoundLoss([SSDLoss() + 0.5 * LNCCLoss(1), mmd, mmd], [1.0, 0.2, 3.0])
+
+
 WIDE = GaussianKernel(0.5) + 0.5 * CauchyKernel(0.3)
 EXTENDED = (CURVE, MESH)
 LOSSES = [
-    LossEntry("LandmarkLoss", lambda s: LandmarkLoss(), (*SHAPES,), power=lambda k: 2),
+    LossEntry("LandmarkLoss", lambda s: LandmarkLoss(), (*POINT_SHAPES,), power=lambda k: 2),
     LossEntry("LandmarkLoss(pairs)", lambda s: LandmarkLoss(pairs(s)), (POINTS, MESH), power=lambda k: 2),
-    LossEntry("MMDLoss", lambda s: MMDLoss(GaussianKernel(0.4)), (*SHAPES,)),
+    LossEntry("MMDLoss", lambda s: MMDLoss(GaussianKernel(0.4)), (*POINT_SHAPES,)),
     LossEntry("MMDLoss(Laplacian)", lambda s: MMDLoss(LaplacianKernel(0.4)), (WEIGHTED, MESH)),
     LossEntry(
         "MMDLoss(normalized)",
@@ -307,10 +427,17 @@ LOSSES = [
     LossEntry("CurrentLoss", lambda s: CurrentLoss(WIDE), EXTENDED),
     LossEntry("VarifoldLoss", lambda s: VarifoldLoss(WIDE), EXTENDED),
     LossEntry("VarifoldLoss(oriented)", lambda s: VarifoldLoss(WIDE, Oriented(0.8)), EXTENDED),
-    LossEntry("SinkhornLoss", lambda s: SinkhornLoss(0.3), (*SHAPES,), power=lambda k: 2),
-    LossEntry("SinkhornLoss(unbalanced)", lambda s: SinkhornLoss(0.3, reach=0.7), (*SHAPES,), power=lambda k: 2),
+    LossEntry("SinkhornLoss", lambda s: SinkhornLoss(0.3), (*POINT_SHAPES,), power=lambda k: 2),
+    LossEntry("SinkhornLoss(unbalanced)", lambda s: SinkhornLoss(0.3, reach=0.7), (*POINT_SHAPES,), power=lambda k: 2),
     LossEntry("FacingLoss", facing, EXTENDED, symmetric=False, rigid=False, power=lambda k: 0),
-    LossEntry("a sum of losses", lambda s: MMDLoss(WIDE) + 0.3 * MMDLoss(GaussianKernel(0.2)), (*SHAPES,)),
+    LossEntry("SSDLoss", lambda s: SSDLoss(), (*IMAGES,), symmetric=False, power=lambda k: 0),
+    # windows that are nearly flat would rather have more contrast than what the target has
+    LossEntry("LNCCLoss", lambda s: LNCCLoss(1), (*IMAGES,), symmetric=False, rest=0.01, power=lambda k: 0),
+    LossEntry("MILoss", lambda s: MILoss(8), (*IMAGES,), power=lambda k: 0),
+    LossEntry("DiceLoss", lambda s: DiceLoss(), (*IMAGES,), power=lambda k: 0),
+    LossEntry("a sum of losses on images", lambda s: SSDLoss() + 0.3 * MILoss(6), (IMAGE,), False, power=lambda k: 0),
+    LossEntry("CompoundLoss", each_part, (COMPOUND,), symmetric=False, rest=0.01, power=lambda k: 0),
+    LossEntry("a sum of losses", lambda s: MMDLoss(WIDE) + 0.3 * MMDLoss(GaussianKernel(0.2)), (*POINT_SHAPES,)),
 ]
 
 
@@ -320,5 +447,5 @@ def each_loss() -> list[Any]:
 
 
 def inner_dimension(shape: Shape) -> int:
-    """0 for points, 1 for curves, 2 for surfaces."""
-    return {Points: 0, Curve: 1, Mesh: 2}[type(shape)]
+    """0 for points, 1 for curves, 2 for surfaces; 0 where there is no measure of it."""
+    return {Curve: 1, Mesh: 2}.get(type(shape), 0)

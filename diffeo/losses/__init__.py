@@ -1,17 +1,28 @@
 """Losses: how far apart two shapes still are. One family per file."""
 
 from diffeo.core import WeightedLosses
+from diffeo.losses.compound import CompoundLoss
+from diffeo.losses.correlation import LNCCLoss
+from diffeo.losses.dice import DiceLoss
+from diffeo.losses.images import ImageLoss, SSDLoss
+from diffeo.losses.information import MILoss
 from diffeo.losses.landmarks import LandmarkLoss
 from diffeo.losses.measures import CurrentLoss, MeasureLoss, MMDLoss, VarifoldLoss
 from diffeo.losses.normals import FacingLoss
 from diffeo.losses.sinkhorn import SinkhornLoss
 
 __all__ = [
+    "CompoundLoss",
     "CurrentLoss",
+    "DiceLoss",
     "FacingLoss",
+    "ImageLoss",
+    "LNCCLoss",
     "LandmarkLoss",
+    "MILoss",
     "MMDLoss",
     "MeasureLoss",
+    "SSDLoss",
     "SinkhornLoss",
     "VarifoldLoss",
     "WeightedLosses",

@@ -1,4 +1,4 @@
-"""Shapes: what moves, what stays, and what measure they are."""
+"""Shapes made of points: what moves, what stays, and what measure they are."""
 
 import math
 
@@ -14,7 +14,7 @@ from tests import zoo
 from tests.oracles import cloud, distance, relative, rotation, seeds
 
 F64 = torch.float64
-shapes = pytest.mark.parametrize(("entry", "d"), zoo.each(zoo.SHAPES), ids=str)
+shapes = pytest.mark.parametrize(("entry", "d"), zoo.each(zoo.POINT_SHAPES), ids=str)
 EDGES, FACES = torch.tensor([[0, 1], [1, 2]]), torch.tensor([[0, 1, 2], [0, 2, 3]])
 
 
