@@ -13,7 +13,7 @@ from pathlib import Path
 def replacing(path: str | os.PathLike[str], parents: bool = False) -> Iterator[Path]:
     """A temporary path to write to; it takes the place of ``path`` when the block ends well, and is removed otherwise.
 
-    The temporary file lies in the same folder (so that the rename is atomic) and has the same suffix (for libraries
+    The temporary file lies in the same folder (so that the rename is atomic) and ends as it does (for libraries
     that guess the format from it). A process killed meanwhile leaves ``path`` as it was. A link is written through.
 
     Args:
@@ -23,7 +23,7 @@ def replacing(path: str | os.PathLike[str], parents: bool = False) -> Iterator[P
     """
     target = Path(path).resolve()
     _check_target(target, parents)
-    temporary = target.with_name(f".{target.stem}.{os.getpid()}-{secrets.token_hex(4)}{target.suffix}")
+    temporary = target.with_name(f".{os.getpid()}-{secrets.token_hex(4)}.{target.name}")
     try:
         yield temporary
         os.replace(temporary, target)

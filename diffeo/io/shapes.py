@@ -2,71 +2,51 @@
 
 from __future__ import annotations
 
-import lzma
 import os
-import struct
-import zlib
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from diffeo.io.arrays import NPY, NPZ
-from diffeo.io.atomic import replacing
-from diffeo.io.geometry import Array, Format, Geometry
-from diffeo.io.obj import OBJ
-from diffeo.io.off import OFF
-from diffeo.io.ply import PLY
-from diffeo.io.stl import STL
-from diffeo.io.tables import TextTable
-from diffeo.io.vtk_legacy import LegacyVTK
-from diffeo.io.vtp import VTP
-from diffeo.shapes import Curve, Mesh, Points, PointShape
+from diffeo.core import Shape
+from diffeo.io import images, point_shapes
+from diffeo.io.guard import check_readable, has_suffix
+from diffeo.io.images import read_image, write_image
+from diffeo.io.point_shapes import read_points, write_points
+from diffeo.shapes import Image, PointShape
 
-FORMATS: tuple[Format, ...] = (PLY(), OBJ(), OFF(), STL(), LegacyVTK(), VTP(), TextTable(), NPY(), NPZ())
-"""All formats; a new one is one file and one entry here."""
-
-_WEIGHTS = "weights"
-_BROKEN = (
-    ValueError,
-    KeyError,
-    IndexError,
-    TypeError,
-    OverflowError,
-    EOFError,
-    struct.error,
-    zlib.error,
-    lzma.LZMAError,
-)
-
-T = TypeVar("T")
+_IMAGES = tuple(suffix for kind in images.FORMATS for suffix in kind.suffixes)
+_POINTS = tuple(suffix for kind in point_shapes.FORMATS for suffix in kind.suffixes)
 
 
-def read(path: str | os.PathLike[str], dtype: torch.dtype = torch.float64) -> PointShape:
-    """The shape in a file: a ``Mesh`` if it has faces, a ``Curve`` if it has segments, ``Points`` otherwise.
+def read(path: str | os.PathLike[str], dtype: torch.dtype | None = None) -> PointShape | Image:
+    """The shape in a file: an ``Image``, a ``Mesh`` if it has faces, a ``Curve`` if it has segments, else ``Points``.
 
     Points keep the order and the number that they have in the file (STL: see ``diffeo.io.stl``); polygons are cut into
     triangles, polylines into segments. A per-point scalar ``weights`` becomes the weights of a cloud, all other
     per-point data are ``attributes``. VTK, PLY, OBJ and OFF files are always in space: a plane curve has z = 0 there.
 
+    Images are in space too, by the affine map of the file: NIfTI and ITK's formats in RAS+ millimeters, pictures with
+    x = column and y = row in pixels. Values are those of the file, scaled as its header says, not normalized. The
+    attributes ``dtype`` and ``space`` tell the number type of the file and what positions mean.
+
     Args:
-        path: ply, obj, off, stl, vtk, vtp, xyz, txt, csv, npy or npz; the extension decides.
-        dtype: of the positions.
+        path: ply, obj, off, stl, vtk, vtp, xyz, txt, csv, npy or npz; images are nii, nii.gz, png, jpg, tif or bmp,
+            and with SimpleITK mha, mhd, nrrd or nhdr; the extension decides.
+        dtype: of the positions, float64 if left out; or of the values of an image, float32 if left out (float64 if
+            there are numbers that float32 cannot hold).
     Raises: ValueError with one sentence that names the file and what is wrong with it.
     """
     path = Path(path)
     check_readable(path)
-    kind = _format(path)
-    geometry = _guarded(path, lambda: _checked(kind.read(path)))
-    return _guarded(path, lambda: _shape(geometry, dtype))
+    _check_known(path)
+    if has_suffix(path, _IMAGES):
+        return read_image(path, dtype)
+    return read_points(path, dtype or torch.float64)
 
 
 def write(
     path: str | os.PathLike[str],
-    shape: PointShape,
+    shape: Shape,
     like: str | os.PathLike[str] | None = None,
     parents: bool = False,
 ) -> None:
@@ -77,147 +57,34 @@ def write(
         shape: what to write. Attributes that the format has no place for are left out.
         like: the file that the shape was read from before it moved. In the same format, the new file is a copy of it
             with only the points replaced (and normals computed anew): same number type, connectivity, attributes,
-            comments. A shape of the plane leaves the third coordinate of the file as it is.
+            comments. A shape of the plane leaves the third coordinate of the file as it is. An image takes its number
+            type (integers are rounded and clipped) and what its header says besides positions; without ``like``,
+            integers are written if the image was read from integers and all its values still are.
         parents: create the folders that are missing.
     Raises: ValueError with one sentence if the format cannot hold the shape, ``like`` is not its source, or the file
         cannot be written.
     """
-    path = Path(path)
-    kind = _format(path)
-    geometry = _as_geometry(shape)
-    source = None if like is None else Path(like)
-    if source is not None:
-        check_readable(source)
-    with replacing(path, parents) as temporary:
-        if source is None or _format(source) is not kind:
-            _guarded(path, lambda: kind.write(temporary, geometry), "write")
-        else:
-            original = _guarded(source, lambda: _checked(kind.read(source)))
-            x = _fitting(geometry, original, source)
-            _guarded(path, lambda: kind.rewrite(temporary, source, x), "write")
+    path, source = Path(path), None if like is None else Path(like)
+    _check_known(path)
+    if not isinstance(shape, Image | PointShape):
+        raise ValueError(f"write expects an Image, a Mesh, a Curve or Points, and got {type(shape).__name__}.")
+    known = _IMAGES if isinstance(shape, Image) else _POINTS
+    for name in (path, source):
+        if name is not None and not has_suffix(name, known):
+            raise ValueError(
+                f"cannot write {path}: {type(shape).__name__} goes to and comes from files {', '.join(known)}, and "
+                f"{name.name} is not one of them."
+            )
+    if isinstance(shape, Image):
+        write_image(path, shape, source, parents)
+    else:
+        write_points(path, shape, source, parents)
 
 
-def check_readable(path: Path) -> None:
-    """Raise ValueError unless the file is there, can be opened, and is not empty."""
-    if path.is_dir():
-        raise ValueError(f"cannot read {path}: it is a folder, and a file is expected.")
-    if not path.exists():
-        raise ValueError(f"cannot read {path}: there is no such file.")
-    if not os.access(path, os.R_OK):
-        raise ValueError(f"cannot read {path}: you have no permission to.")
-    if path.stat().st_size == 0:
-        raise ValueError(f"cannot read {path}: it is empty.")
-
-
-def _format(path: Path) -> Format:
-    """The format of a file, by its extension."""
-    suffix = path.suffix.lower()
-    for kind in FORMATS:
-        if suffix in kind.suffixes:
-            return kind
-    known = ", ".join(s for kind in FORMATS for s in kind.suffixes)
-    raise ValueError(
-        f"{path}: the extension {suffix or '(none)'} is not one of the formats {known}; rename or convert it."
-    )
-
-
-def _guarded(path: Path, action: Callable[[], T], verb: str = "read") -> T:
-    """Do it; whatever a broken file makes a reader raise becomes one sentence that names the file."""
-    try:
-        return action()
-    except _BROKEN as error:
-        reason = str(error) if isinstance(error, ValueError) else f"it is damaged ({type(error).__name__}: {error})"
-        way_out = "; copy or export it again" if "truncated" in reason or "damaged" in reason else ""
-        raise ValueError(f"cannot {verb} {path}: {' '.join(reason.split()).rstrip('.')}{way_out}.") from None
-    except MemoryError:
-        raise ValueError(f"cannot {verb} {path}: it needs more memory than there is.") from None
-    except OSError as error:
-        raise ValueError(f"cannot {verb} {path}: {error.strerror or error}.") from None
-
-
-def _checked(geometry: Geometry) -> Geometry:
-    """The same; ValueError unless it has points of the plane or of space, all finite."""
-    x = geometry.x
-    if x.ndim != 2 or x.dtype.kind not in "iuf":
+def _check_known(path: Path) -> None:
+    """Raise ValueError unless the extension is that of a format."""
+    if not has_suffix(path, _POINTS + _IMAGES):
         raise ValueError(
-            f"its points are {x.dtype} of shape {x.shape}, and numbers of shape (n, 2) or (n, 3) are expected"
+            f"{path}: the extension {path.suffix.lower() or '(none)'} is not one of the formats "
+            f"{', '.join(_POINTS + _IMAGES)}; rename or convert it."
         )
-    if not len(x):
-        raise ValueError("it has no points")
-    if x.shape[1] not in (2, 3):
-        hint = ": transpose it" if x.shape[0] in (2, 3) else ""
-        raise ValueError(f"its points have {x.shape[1]} coordinates, shape {x.shape}, and 2 or 3 are expected{hint}")
-    bad = ~np.isfinite(x).all(1)
-    if bad.any():
-        row = int(np.argmax(bad))
-        raise ValueError(
-            f"{int(bad.sum())} of its {len(x)} points have NaN or infinite coordinates, the first in row {row}: "
-            "remove them"
-        )
-    return geometry
-
-
-def _shape(geometry: Geometry, dtype: torch.dtype) -> PointShape:
-    """The shape that the arrays describe."""
-    x = _tensor(geometry.x, dtype)
-    attributes = dict(geometry.attributes)
-    if geometry.faces is not None:
-        return Mesh(x, faces=_index(geometry.faces, 3, len(x), "faces"), attributes=attributes)
-    if geometry.edges is not None:
-        return Curve(x, edges=_index(geometry.edges, 2, len(x), "edges"), attributes=attributes)
-    weights = attributes.get(_WEIGHTS)
-    if weights is None or weights.dtype.kind not in "iuf" or weights.ndim != 1:
-        return Points(x, attributes=attributes)
-    del attributes[_WEIGHTS]
-    return Points(x, _tensor(weights, dtype), attributes=attributes)
-
-
-def _tensor(values: Array, dtype: torch.dtype) -> Tensor:
-    """A tensor that owns its memory."""
-    return torch.from_numpy(values.astype(np.float64)).to(dtype)
-
-
-def _index(index: Array, corners: int, n: int, what: str) -> Tensor:
-    """Connectivity as int64; ValueError unless it is integers of shape (m, corners) in 0..n-1."""
-    if index.ndim != 2 or index.shape[1] != corners or index.dtype.kind not in "iu" or not len(index):
-        raise ValueError(
-            f"its {what} are {index.dtype} of shape {index.shape}, and integers (m, {corners}) are expected"
-        )
-    bad = ((index < 0) | (index >= n)).any(1)
-    if bad.any():
-        row = int(np.argmax(bad))
-        raise ValueError(
-            f"{int(bad.sum())} of its {what} refer to points that are not there: row {row} is {index[row].tolist()}, "
-            f"and there are {n} points (0..{n - 1})"
-        )
-    return torch.from_numpy(index.astype(np.int64))
-
-
-def _as_geometry(shape: PointShape) -> Geometry:
-    """The arrays of a shape."""
-    attributes = {name: np.asarray(values) for name, values in shape.attributes.items()}
-    edges = shape.edges.cpu().numpy() if isinstance(shape, Curve) else None
-    faces = shape.faces.cpu().numpy() if isinstance(shape, Mesh) else None
-    if isinstance(shape, Points) and shape.weights is not None:
-        attributes[_WEIGHTS] = shape.weights.detach().cpu().numpy()
-    x = shape.x.detach().cpu()
-    return Geometry((x if x.dtype == torch.float32 else x.double()).numpy(), edges, faces, attributes)
-
-
-def _fitting(geometry: Geometry, original: Geometry, source: Path) -> Array:
-    """The moved points, with the coordinates that a plane shape lacks; ValueError unless ``source`` fits the shape."""
-    n, d = original.x.shape
-    if len(geometry.x) != n:
-        raise ValueError(
-            f"the shape has {len(geometry.x)} points and {source} has {n}: it is not the file it was read from."
-        )
-    if geometry.x.shape[1] > d:
-        raise ValueError(f"the shape has {geometry.x.shape[1]} dimensions and {source} has {d}.")
-    for name in ("edges", "faces"):
-        if not _same(getattr(geometry, name), getattr(original, name)):
-            raise ValueError(f"the {name} of the shape are not those of {source}: it is not the file it was read from.")
-    return np.concatenate([geometry.x, original.x[:, geometry.x.shape[1] :].astype(geometry.x.dtype)], 1)
-
-
-def _same(a: Array | None, b: Array | None) -> bool:
-    return (a is None) == (b is None) and (a is None or b is None or np.array_equal(a, b))

@@ -13,7 +13,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from diffeo.io.atomic import replacing
-from diffeo.io.shapes import check_readable
+from diffeo.io.guard import check_readable
 
 _FORMAT, _VERSION = "diffeo-tree", 1
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffeo.io import read, write
-from diffeo.io.shapes import FORMATS
+from diffeo.io.point_shapes import FORMATS
 from diffeo.shapes import Curve, Mesh, Points
 
 MESHES = ["ply", "obj", "off", "stl", "vtk", "vtp", "npz"]
