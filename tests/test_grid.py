@@ -5,7 +5,7 @@ import torch
 
 from diffeo import core
 from diffeo.core import Compose, Inverse
-from diffeo.flows import Warp
+from diffeo.flows import Affine, Warp
 from diffeo.grid import Grid
 from tests import zoo
 from tests.oracles import cloud, distance, rotation
@@ -49,7 +49,9 @@ def test_displaced_points_are_those_of_the_affine_map():
     assert distance(grid.displaced(0 * u), grid.points(u)) == 0
 
 
-@pytest.mark.parametrize("entry", zoo.DIFFEOS, ids=str)
+@pytest.mark.parametrize(
+    "entry", [pytest.param(e, marks=[pytest.mark.slow] if e.inexact else []) for e in zoo.DIFFEOS], ids=str
+)
 def test_a_grid_is_pulled_back_point_by_point(entry, monkeypatch):
     """φ⁻¹(Ai) = A(i + u(i)), in whatever portions the points go through the map."""
     monkeypatch.setattr(core, "CHUNK", 20)
@@ -73,6 +75,27 @@ def test_compositions_with_warps_are_pulled_back_as_their_points_are(monkeypatch
                     patch.setattr(core, "CHUNK", 20)
                     assert distance(phi.pullback(where), whole) < 1e-10
     assert torch.equal(Compose([warp]).pullback(grid), warp.u)
+
+
+def test_portions_are_small_unless_a_gradient_keeps_everything(monkeypatch):
+    """However large the grid: no more points at a time than said, or than one row of it has."""
+    monkeypatch.setattr(core, "CHUNK", 20)
+    sizes = []
+
+    class Spy(Affine):
+        def inverse(self, y):
+            sizes.append(len(y))
+            return super().inverse(y)
+
+    spy = Spy(torch.eye(2, dtype=F64), torch.zeros(2, dtype=F64))
+    with torch.no_grad():
+        spy.pullback(placed(30, 8))
+        (zoo.affine(2, F64, 0) @ spy).pullback(placed(30, 8))
+        (spy @ zoo.affine(2, F64, 0)).pullback(placed(30, 31))
+    assert sizes == [16] * 15 + [16] * 15 + [31] * 30
+    geodesic, sizes[:] = zoo.DIFFEOS[0](2), []
+    (geodesic @ spy).pullback(placed(30, 8))
+    assert sizes == [240]
 
 
 def test_portions_do_not_change_gradients(monkeypatch):

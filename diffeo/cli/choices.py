@@ -58,6 +58,22 @@ class Backend(Enum):
     keops = "KeOpsBackend"
 
 
+class Interpolation(Enum):
+    """How the values of an image are found between its voxels."""
+
+    nearest = "Nearest"
+    linear = "Linear"
+    cubic = "Cubic"
+
+
+class Kind(Enum):
+    """What two files hold that are compared."""
+
+    labels = "overlap"
+    landmarks = "landmark_error"
+    intensity = "similarity"
+
+
 class DType(Enum):
     """The precision."""
 
@@ -70,7 +86,7 @@ def kind(choice: Loss | Model | None) -> Any:
     return None if choice is None else getattr(diffeo, choice.value)
 
 
-def instance(choice: Align | Solver | None) -> Any:
+def instance(choice: Align | Interpolation | Solver | None) -> Any:
     """An object of the class that a choice names."""
     return None if choice is None else getattr(diffeo, choice.value)()
 

@@ -12,10 +12,10 @@ TRANSFORM = ".safetensors"
 
 
 def info(file: Path, /, *, json: JSON = False) -> int:
-    """Say what is in FILE: a shape, or a transform that register wrote.
+    """Say what is in FILE: a shape, an image, or a transform that register wrote.
 
     Args:
-        file: any shape file, or a transform.safetensors.
+        file: any shape or image file, or a transform.safetensors.
         json: print JSON.
     """
     check_file(file, "FILE")
@@ -29,9 +29,12 @@ def info(file: Path, /, *, json: JSON = False) -> int:
 
 def _shape(file: Path) -> dict[str, Any]:
     from diffeo.cli.inspection import inspect
+    from diffeo.cli.inspection_image import inspect_image
     from diffeo.io import read
+    from diffeo.shapes import Image
 
-    return inspect(read(file))
+    shape = read(file)
+    return inspect_image(shape) if isinstance(shape, Image) else inspect(shape)
 
 
 def _transform(file: Path) -> dict[str, Any]:
@@ -46,7 +49,7 @@ def _listed(value: Any) -> Any:
     """Nested facts as indented lines; flat numbers on one line."""
     if isinstance(value, dict):
         return "\n".join(_lines(value)) or "none"
-    if isinstance(value, list) and any(isinstance(item, str | dict) for item in value):
+    if isinstance(value, list) and any(isinstance(item, str | dict | list) for item in value):
         return "\n".join(line for item in value for line in (_lines(item) if isinstance(item, dict) else [show(item)]))
     return value
 

@@ -17,6 +17,7 @@ from cyclopts.exceptions import CycloptsError
 
 from diffeo.cli.apply import apply
 from diffeo.cli.doctor import doctor
+from diffeo.cli.evaluate import evaluate
 from diffeo.cli.info import info
 from diffeo.cli.output import joined, say, sentence
 from diffeo.cli.register import register
@@ -47,7 +48,7 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-for verb in (register, apply, info, doctor):
+for verb in (register, apply, evaluate, info, doctor):
     app.command(verb)
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
-from diffeo.core import Diffeo, Field, Kernel, Solver
+from diffeo.core import Diffeo, Field, Kernel, Shape, Solver
+from diffeo.grid import Grid
 from diffeo.kernels import Radial
-from diffeo.shapes import PointShape
+from diffeo.shapes import Compound, Image, PointShape
 
 
 def structure(phi: Diffeo | Field) -> dict[str, Any]:
@@ -29,6 +30,8 @@ def _described(value: Any) -> Any:
         return structure(value)
     if isinstance(value, Kernel | Solver):
         return repr(value)
+    if isinstance(value, Grid):
+        return f"{' × '.join(map(str, value.shape))}, spacing {' × '.join(f'{s:.4g}' for s in value.spacing)}"
     if isinstance(value, list | tuple):
         parts = [_described(item) for item in value]
         return [parts[0] | {"number": len(parts)}] if len(parts) > 3 and isinstance(parts[0], dict) else parts
@@ -36,26 +39,37 @@ def _described(value: Any) -> Any:
 
 
 def dimension(phi: Diffeo) -> int | None:
-    """The dimension of the space that a map moves; None if its tensors do not tell."""
-    last = {tensor.shape[-1] for tensor in _tensors(phi)}
-    return last.pop() if len(last) == 1 else None
+    """The dimension of the space that a map moves; None if what it is built with does not tell."""
+    found = set(_dimensions(phi))
+    return found.pop() if len(found) == 1 else None
 
 
-def check_dimension(phi: Diffeo, shape: PointShape) -> None:
-    """Raise ValueError unless the map moves points of the shape's dimension."""
+def check_dimension(phi: Diffeo, shape: Shape) -> None:
+    """Raise ValueError unless the map moves the space that the shape lives in."""
     d = dimension(phi)
-    if d is not None and d != shape.x.shape[1]:
-        raise ValueError(
-            f"the transform moves points of dimension {d}, and the shape has dimension {shape.x.shape[1]}: "
-            "give a shape of the dimension that was registered."
-        )
+    for part in shape.parts if isinstance(shape, Compound) else [shape]:
+        own = _dimension_of(part)
+        if d is not None and own is not None and d != own:
+            raise ValueError(
+                f"the transform moves points of dimension {d}, and the shape has dimension {own}: give a shape of the "
+                "dimension that was registered."
+            )
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor) and value.is_floating_point() and value.ndim:
-        yield value
-    elif isinstance(value, Diffeo | Field):
-        yield from _tensors(list(value.arguments().values()))
+def _dimension_of(shape: Shape) -> int | None:
+    if isinstance(shape, Image):
+        return shape.grid.dim
+    return shape.x.shape[1] if isinstance(shape, PointShape) else None
+
+
+def _dimensions(value: Any) -> Iterator[int]:
+    """What the parts of a map say: its grids, or else the last axes of its tensors, which are points and vectors."""
+    if isinstance(value, Diffeo | Field):
+        arguments = list(value.arguments().values())
+        grids = [argument.dim for argument in arguments if isinstance(argument, Grid)]
+        yield from grids or _dimensions(arguments)
+    elif isinstance(value, Tensor) and value.is_floating_point() and value.ndim:
+        yield value.shape[-1]
     elif isinstance(value, list | tuple):
         for item in value:
-            yield from _tensors(item)
+            yield from _dimensions(item)

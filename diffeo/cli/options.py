@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+MOST_LABELS = 100_000  # in one range: more would be a mistake
+
 
 def _whole(type_: Any, tokens: Sequence[Any]) -> int:
     try:
@@ -26,10 +28,25 @@ def _lengths(type_: Any, tokens: Sequence[Any]) -> tuple[float, ...]:
         raise ValueError(f"lengths are expected, such as 20 10 5, and got {' '.join(parts)!r}.") from None
 
 
+def _labels(type_: Any, tokens: Sequence[Any]) -> tuple[int, ...]:
+    found: set[int] = set()
+    for part in (part for token in tokens for part in token.value.replace(" ", ",").split(",") if part):
+        first, dash, last = part.partition("-")
+        if not (first.isdecimal() and (last.isdecimal() or not dash)):
+            raise ValueError(f"labels are expected, such as 1-32 or 1,2,5-7, and got {part!r}.")
+        low, high = int(first), int(last or first)
+        if not low <= high < low + MOST_LABELS:
+            raise ValueError(f"a range of labels goes upward, such as 1-32, and got {part!r}.")
+        found.update(range(low, high + 1))
+    return tuple(sorted(found))
+
+
 Whole = Annotated[int, Parameter(converter=_whole)]
 """An integer; cyclopts by itself would round 1.5."""
 Lengths = Annotated[tuple[float, ...], Parameter(converter=_lengths, consume_multiple=True, negative="")]
 """One or several numbers: ``--scale 20 10 5``, ``--scale 20,10,5`` or ``--scale 20 --scale 10``."""
+Labels = Annotated[tuple[int, ...], Parameter(converter=_labels, negative="")]
+"""Labels and ranges of them: ``--labels 1-32``, ``--labels 1,2,5-7``."""
 JSON = Annotated[bool, Parameter(name="--json", negative="")]
 Switch = Annotated[bool, Parameter(negative="")]
 

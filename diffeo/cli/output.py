@@ -6,7 +6,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 
@@ -51,6 +51,15 @@ def print_rows(title: str, rows: Iterable[tuple[str, Any]]) -> None:
         print(f"  {name:<{width}}  {head}")
         for line in more:
             print(f"  {'':<{width}}  {line}")
+
+
+def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Columns of numbers, aligned to the right under their names, on stdout."""
+    table = [list(head), *map(list, rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    print()
+    for row in table:
+        print("  " + "  ".join(entry.rjust(width) for entry, width in zip(row, widths, strict=True)))
 
 
 def show(value: Any) -> str:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from diffeo.backends.grids import loops_for
-from diffeo.core import Diffeo, Inverse
+from diffeo.core import Diffeo
 from diffeo.grid import Grid
 from diffeo.sampling import warp
 
@@ -50,7 +50,7 @@ def inverse_consistency(phi: Diffeo, fixed: Grid, moving: Grid) -> Consistency:
     Raises: ValueError if φ⁻¹ takes no point of the fixed grid into the moving one.
     """
     with torch.no_grad():
-        there, back = phi.pullback(fixed), Inverse(phi).pullback(moving)
+        there, back = phi.pullback(fixed), phi.deformation(moving)
         matrix, offset = moving.from_index_of(fixed)
         index = moving.to_index(fixed.displaced(there).double()).T
         last = torch.tensor(moving.shape, dtype=torch.float64, device=index.device)[:, None] - 1

@@ -20,7 +20,8 @@ class Similarity(NamedTuple):
     mse: float
     """Mean squared difference."""
     relative_mse: float
-    """The same, divided by the variance of the fixed image: 0 for equal images, 1 for a guess by its mean."""
+    """The same, divided by the variance of the fixed image: 0 for equal images, 1 for a guess by its mean; NaN if the
+    fixed image is constant."""
     correlation: float
     """Pearson's; NaN if an image is constant."""
     mutual_information: float
@@ -42,8 +43,9 @@ def similarity(fixed: Image, moved: Image) -> Similarity:
     resampled = not fixed.grid.same(moved.grid)
     other = moved.resampled(fixed.grid)
     weights = _weights(fixed, other)
-    pairs = zip(fixed.values.detach(), other.values.detach(), strict=True)
-    rows = [_compared(a.double().flatten(), b.double().flatten(), weights) for a, b in pairs]
+    seen = weights > 0
+    a, b = (image.values.detach().flatten(1)[:, seen].double() for image in (fixed, other))
+    rows = [_compared(x, y, weights[seen]) for x, y in zip(a, b, strict=True)]
     mse, relative, correlation, information = (sum(column) / len(rows) for column in zip(*rows, strict=True))
     return Similarity(mse, relative, correlation, information, resampled)
 
@@ -63,10 +65,11 @@ def _compared(a: Tensor, b: Tensor, weights: Tensor) -> tuple[float, float, floa
     mse = float((weights * (a - b).square()).sum())
     centered_a, centered_b = a - (weights * a).sum(), b - (weights * b).sum()
     variance_a, variance_b = (float((weights * c.square()).sum()) for c in (centered_a, centered_b))
-    spread = math.sqrt(variance_a * variance_b)
     covariance = float((weights * centered_a * centered_b).sum())
-    relative = mse / variance_a if variance_a > 0 else math.nan
-    return mse, relative, covariance / spread if spread > 0 else math.nan, _mutual_information(a, b, weights)
+    varies_a, varies_b = (bool(c.max() > c.min()) for c in (a, b))  # exactly: a variance is never 0 after rounding
+    relative = mse / variance_a if varies_a else math.nan
+    correlation = covariance / math.sqrt(variance_a * variance_b) if varies_a and varies_b else math.nan
+    return mse, relative, correlation, _mutual_information(a, b, weights)
 
 
 def _mutual_information(a: Tensor, b: Tensor, weights: Tensor) -> float:

@@ -7,9 +7,15 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from diffeo.cli.main import main
-from tests.cli.files import FACES, OCTAHEDRON, octahedron, ring, transform
+from diffeo.core import Inverse
+from diffeo.flows import Warp
+from diffeo.grid import Grid
+from diffeo.io import load, save
+from diffeo.io.grids import with_grids
+from tests.cli.files import AFFINE, FACES, OCTAHEDRON, boxes, octahedron, ring, scan, transform, warp
 
 
 def facts(capsys, path):
@@ -96,9 +102,40 @@ def test_a_transform(tmp_path, capsys):
     assert found["energy"] > 0
 
 
-@pytest.mark.parametrize("make", [octahedron, transform, ring])
+def test_a_transform_of_images(tmp_path, capsys):
+    """Displacements are (d, *grid): their last axis is not the dimension."""
+    grid = Grid((14, 12, 10), torch.from_numpy(AFFINE))
+    found = facts(capsys, warp(tmp_path / "t.safetensors", metadata=with_grids({"seed": 3}, fixed=grid)))
+    assert (found["dimension"], found["energy"], found["seed"]) == (3, 2.0, 3)
+    assert found["parts"][1]["grid"] == "14 × 12 × 10, spacing 2 × 1 × 1.5"
+    assert found["grids"]["fixed"]["shape"] == [14, 12, 10]
+    phi = load(tmp_path / "t.safetensors")
+    save(tmp_path / "i.safetensors", Inverse(phi))
+    assert facts(capsys, tmp_path / "i.safetensors")["dimension"] == 3
+    plane = Grid((9, 7), torch.eye(3))
+    save(tmp_path / "p.safetensors", Inverse(Warp(plane, torch.zeros(2, 9, 7))))
+    assert facts(capsys, tmp_path / "p.safetensors")["dimension"] == 2
+
+
+def test_an_image(tmp_path, capsys):
+    found = facts(capsys, scan(tmp_path / "a.nii.gz"))
+    assert (found["type"], found["dimension"], found["grid"], found["channels"]) == ("Image", 3, [14, 12, 10], 1)
+    assert (found["numbers"], found["positions"]) == ("float32", "RAS+ millimeters")
+    assert found["spacing"] == pytest.approx([2, 1, 1.5])
+    assert found["extent"] == pytest.approx([26, 13.5, 11])
+    assert found["lower corner"] == pytest.approx([-16, -4, 3])
+    assert found["affine"][0] == pytest.approx([-2, 0, 0, 10])
+    assert found["looks like"].startswith("intensities")
+    labels = facts(capsys, boxes(tmp_path / "b.nii.gz", ((3, 3, 2), (7, 8, 6)), ((7, 3, 2), (11, 8, 8))))
+    assert labels["looks like"].startswith("a label map")
+    assert labels["labels"] == [1, 2]
+    flat = facts(capsys, boxes(tmp_path / "c.nii.gz"))
+    assert flat["defects"] == {"constant channels": 1}
+
+
+@pytest.mark.parametrize("make", [octahedron, transform, ring, scan, boxes, warp])
 def test_text_says_the_same_as_json(make, tmp_path, capsys):
-    suffix = {octahedron: "off", transform: "safetensors", ring: "txt"}[make]
+    suffix = {octahedron: "off", transform: "safetensors", ring: "txt", warp: "safetensors"}.get(make, "nii.gz")
     path = make(tmp_path / f"a.{suffix}")
     found = facts(capsys, path)
     assert main(["info", str(path)]) == 0

@@ -35,10 +35,10 @@ def test_help_in_a_new_process_needs_no_heavy_package():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert all(verb in done.stdout for verb in ("register", "apply", "info", "doctor"))
+    assert all(verb in done.stdout for verb in ("register", "apply", "evaluate", "info", "doctor"))
 
 
-@pytest.mark.parametrize("verb", ["register", "apply", "info", "doctor"])
+@pytest.mark.parametrize("verb", ["register", "apply", "evaluate", "info", "doctor"])
 def test_every_verb_and_every_option_is_explained(verb, capsys):
     assert main([verb, "--help"]) == 0
     text = capsys.readouterr().out
@@ -70,6 +70,11 @@ def test_version(capsys):
         (["register", "--scale", "1", "a.ply", "b.ply", "-o", "out"], "give the shapes before --scale"),
         (["register", "a.ply", "b.ply", "-o", "out", "--seed", "1", "--seed", "2"], "--seed"),
         (["apply", "a.safetensors"], "SHAPE is missing"),
+        (["apply", "a.safetensors", "a.nii", "-o", "b.nii", "--interpolation", "best"], "choose from"),
+        (["evaluate", "a.nii"], "MOVED is missing"),
+        (["evaluate", "a.nii", "b.nii", "--labels", "1-x"], "--labels: labels are expected, such as 1-32"),
+        (["evaluate", "a.nii", "b.nii", "--labels", "9-1"], "--labels: a range of labels goes upward"),
+        (["evaluate", "a.nii", "b.nii", "--kind", "scans"], "--kind; choose from"),
         (["info"], "FILE is missing"),
         (["info", "a", "b"], "unexpected argument b"),
         (["doctor", "now"], "unexpected argument now"),
