@@ -142,7 +142,7 @@ def check_mask(mask: Tensor, grid: Grid) -> None:
     """Raise ValueError unless the mask has the shape of the grid, lies in [0, 1], and is not 0 everywhere."""
     if mask.shape != grid.shape:
         raise ValueError(f"a mask of shape {tuple(mask.shape)} does not fit an image of shape {grid.shape}.")
-    least, most = float(mask.min()), float(mask.max())
+    least, most = float(mask.detach().min()), float(mask.detach().max())
     if not (least >= 0 and most <= 1):
         raise ValueError(f"a mask expects weights between 0 and 1, and got values from {least:g} to {most:g}.")
     if most == 0:
