@@ -58,6 +58,7 @@ from .registration import NoAlignment as NoAlignment
 from .registration import Registration as Registration
 from .registration import Rigid as Rigid
 from .registration import Similarity as Similarity
+from .registration import Translation as Translation
 from .registration import register as register
 from .shapes import Compound as Compound
 from .shapes import Cubic as Cubic

@@ -53,6 +53,19 @@ class NoAlignment(Alignment):
 
 
 @dataclass(frozen=True)
+class Translation(Alignment):
+    """Translations alone."""
+
+    def size(self, d: int) -> int:
+        """0."""
+        return 0
+
+    def matrix(self, parameters: Tensor, d: int) -> Tensor:
+        """The identity."""
+        return torch.eye(d, dtype=parameters.dtype)
+
+
+@dataclass(frozen=True)
 class Rigid(Alignment):
     """Rotations and translations."""
 
@@ -114,6 +127,8 @@ def align(source: PointShape, target: PointShape, group: Alignment, extent: floa
     if at_rest < NOTHING:
         return None
     for turned, pose in starts(a, b, d):
+        if turned and not group.size(d):
+            continue  # a group without rotations
         candidate = descend(a, b, group, pose, center, SCALES[0] * extent)
         value = mismatch(a, b, candidate, extent)
         if value < (TURN_GAIN if turned else 1.0) * lowest:
