@@ -81,6 +81,7 @@ class Entry:
     make: Callable[[int, torch.dtype, int], Any]
     dimensions: tuple[int, ...] = (1, 2, 3)
     inexact: float = 0.0  # how far the computed map depends on which points it is asked for (adaptive steps)
+    smooth: float = 1e-3  # how far apart finite differences may be taken: what is interpolated has kinks
 
     def __repr__(self) -> str:
         return self.name
@@ -236,13 +237,15 @@ DIFFEOS = [
     Entry("Descent", descent),
     Entry("Affine", affine),
     Entry("Compose", compose),
-    Entry("Inverse(Flow of GridField)", inverse),
-    Entry("Flow(GridField, Midpoint)", grid_flow(GAUSSIAN, 3, refine=2, solver=Midpoint()), (2, 3)),
+    Entry("Inverse(Flow of GridField)", inverse, smooth=1e-6),
+    Entry("Flow(GridField, Midpoint)", grid_flow(GAUSSIAN, 3, refine=2, solver=Midpoint()), (2, 3), smooth=1e-6),
     Entry(
-        "Flow(one GridField, RK4, refined)", grid_flow(Matern52Kernel(0.8), 2, 1, shared=True, solver=RK4(), substeps=2)
+        "Flow(one GridField, RK4)",
+        grid_flow(Matern52Kernel(0.8), 2, shared=True, solver=RK4(), substeps=2),
+        smooth=1e-6,
     ),
-    Entry("Exponential", exponential),
-    Entry("Warp", warp),
+    Entry("Exponential", exponential, smooth=1e-6),
+    Entry("Warp", warp, smooth=1e-6),
 ]
 
 

@@ -13,7 +13,7 @@ from diffeo.core import Field
 from diffeo.grid import Grid
 from diffeo.kernels.algebra import Radial
 from diffeo.kernels.spectral import GridKernel
-from diffeo.sampling import sample, sample_with_jacobian, warp
+from diffeo.sampling import index_rows, sample, sample_with_jacobian, warp
 
 
 class GridField(Field):
@@ -176,23 +176,6 @@ class SampledField:
         lengths = torch.diag(torch.tensor(self.grid.spacing, dtype=torch.float64))
         skew = float(torch.linalg.matrix_norm(lengths @ torch.linalg.inv(self.grid.linear), 2))
         return skew * total.max().sqrt()
-
-
-def index_rows(grid: Grid, x: Tensor, values: Tensor) -> Tensor:
-    """Indices of positions, shape (d, n), for positions (n, d) that fit the grid and what is sampled on it.
-
-    Raises: ValueError if they do not.
-    """
-    if x.ndim != 2 or x.shape[1] != grid.dim:
-        raise ValueError(
-            f"a grid of {grid.dim} axes takes positions of shape (n, {grid.dim}), and got {tuple(x.shape)}."
-        )
-    if x.dtype != values.dtype or x.device != values.device:
-        raise ValueError(
-            f"positions have the dtype and device of what is sampled, {values.dtype} on {values.device}, and got "
-            f"{x.dtype} on {x.device}: convert one with .to()."
-        )
-    return grid.to_index(x).T.contiguous()
 
 
 def refined(grid: Grid, factor: int) -> Grid:

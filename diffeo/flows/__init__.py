@@ -3,10 +3,23 @@
 from diffeo.core import Compose, Inverse
 from diffeo.flows.affine import Affine
 from diffeo.flows.descent import Descent
+from diffeo.flows.exponential import Exponential
 from diffeo.flows.flow import Flow
 from diffeo.flows.geodesic import Geodesic
 from diffeo.flows.grid_descent import GridDescent
 from diffeo.flows.gridded import Gridded, Warp
 from diffeo.flows.layered import Layered
 
-__all__ = ["Affine", "Compose", "Descent", "Flow", "Geodesic", "GridDescent", "Gridded", "Inverse", "Layered", "Warp"]
+__all__ = [
+    "Affine",
+    "Compose",
+    "Descent",
+    "Exponential",
+    "Flow",
+    "Geodesic",
+    "GridDescent",
+    "Gridded",
+    "Inverse",
+    "Layered",
+    "Warp",
+]

@@ -12,7 +12,7 @@ from diffeo.backends.grids import loops_for
 from diffeo.core import Diffeo
 from diffeo.flows.layered import identities
 from diffeo.grid import Grid
-from diffeo.sampling import sample, sample_with_jacobian, warp
+from diffeo.sampling import index_rows, sample, sample_with_jacobian, warp
 
 
 class Gridded(Diffeo):
@@ -39,16 +39,14 @@ class Gridded(Diffeo):
     def inverse(self, y: Tensor) -> Tensor:
         """φ⁻¹(y), shape (n, d)."""
         u = self.displacement()
-        moved = sample(u, self.grid.to_index(y.to(u)).T.contiguous())
-        return y + (moved.T @ self.grid.linear.T.to(u)).to(y)
+        return y + sample(u, index_rows(self.grid, y, u)).T @ self.grid.linear.T.to(u)
 
     def inverse_with_jacobian(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """φ⁻¹(y) and Dφ⁻¹(y), shape (n, d, d)."""
         u = self.displacement()
-        moved, slope = sample_with_jacobian(u, self.grid.to_index(y.to(u)).T.contiguous())
-        linear = self.grid.linear.to(u)
-        jacobian = identities(y.to(u)) + linear @ slope.permute(2, 0, 1) @ torch.linalg.inv(self.grid.linear).to(u)
-        return y + (moved.T @ linear.T).to(y), jacobian.to(y)
+        moved, slope = sample_with_jacobian(u, index_rows(self.grid, y, u))
+        linear, inverse = self.grid.linear.to(u), torch.linalg.inv(self.grid.linear).to(u)
+        return y + moved.T @ linear.T, identities(y) + linear @ slope.permute(2, 0, 1) @ inverse
 
     def forward(self, x: Tensor) -> Tensor:
         """φ(x): the y with φ⁻¹(y) = x; differentiable by the implicit function theorem.
@@ -57,13 +55,14 @@ class Gridded(Diffeo):
         """
         with torch.no_grad():
             u = self.displacement()
-            index = loops_for(u).invert(u, self.grid.to_index(x.to(u)).T.contiguous())
+            index = loops_for(u).invert(u, index_rows(self.grid, x, u))
             lost = int(index.isnan().any(0).sum())
             if lost:
                 raise ArithmeticError(
-                    f"the map is not known at {lost} of {len(x)} points: its inverse folds there, or they are not finite."
+                    f"the map is not known at {lost} of {len(x)} points: its inverse folds there, or they are not "
+                    "finite."
                 )
-            y = self.grid.to_space(index.T).to(x)
+            y = self.grid.to_space(index.T)
         if not torch.is_grad_enabled():
             return y
         image, jacobian = self.inverse_with_jacobian(y)

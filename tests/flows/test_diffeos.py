@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from torch import Tensor
 
 from diffeo.core import Diffeo, Field, Kernel, Solver
+from diffeo.grid import Grid
 from tests import zoo
-from tests.oracles import cloud, distance, pointwise_jacobian, relative, seeds, slope
+from tests.oracles import cloud, distance, like, pointwise_jacobian, relative, seeds, slope
 
 few = settings(max_examples=2)
 diffeos = pytest.mark.parametrize(
@@ -77,10 +78,12 @@ def test_the_map_is_a_function(entry, d):
     assert torch.equal(phi(x), first)
     assert torch.equal(x, kept)
     assert distance(phi(torch.stack([x, x], 2)[..., 0]), first) < 1e-14
-    with torch.no_grad():
-        assert distance(phi(x), first) < 1e-14
-    with torch.inference_mode():
-        assert distance(phi(x), first) < 1e-14
+    for unrecorded in (
+        torch.no_grad,
+        torch.inference_mode,
+    ):  # where gradients are recorded, inverses end with a step more
+        with unrecorded():
+            assert distance(phi(x), first) < 1e-13
 
 
 # ---- its derivative
@@ -160,7 +163,7 @@ def test_energies_are_not_negative(entry, d, seed):
     energy = entry(d, seed=seed % 1000).energy()
     assert energy.shape == ()
     assert energy >= 0
-    assert bool(energy > 0) == ("Affine" not in entry.name)
+    assert bool(energy > 0) == (entry.name != "Affine")
 
 
 @diffeos
@@ -169,8 +172,8 @@ def test_without_velocity_there_is_no_motion_and_no_energy(entry, d):
     with torch.no_grad():
         for p in phi.parameters():
             p.zero_()
-    if "Affine" in entry.name or "Compose" in entry.name:
-        return  # an affine map has no parameters
+    if entry.name in ("Affine", "Compose", "Warp"):
+        return  # affine maps and warps have no parameters
     rounding = 1e-14 if entry.inexact else 0.0
     assert phi.energy() == 0
     assert distance(phi(x), x) <= rounding
@@ -189,7 +192,7 @@ def test_gradients_by_finite_differences(entry, d):
         p.requires_grad_()
     unknowns = [*phi.parameters(), x.requires_grad_()]
     start = [p.detach().clone() for p in unknowns]
-    directions = [cloud(*p.shape, seed=50 + k) for k, p in enumerate(start)]
+    directions = [like(p, seed=50 + k) for k, p in enumerate(start)]
     weights = cloud(5, d, seed=60)
     functionals = {
         "φ(x)": lambda: (weights * phi(x)).sum(),
@@ -206,7 +209,7 @@ def test_gradients_by_finite_differences(entry, d):
                     p.copy_(p0 + s * v)
                 return float(functional())
 
-        expected = slope(along)
+        expected = slope(along, entry.smooth)
         along(0.0)
         value = functional()
         if not value.requires_grad:
@@ -240,7 +243,7 @@ def plain(value) -> bool:
     """Whether a file format can be expected to know the value."""
     if isinstance(value, (list, tuple)):
         return all(map(plain, value))
-    return value is None or isinstance(value, (Tensor, bool, int, float, str, Kernel, Field, Solver, Diffeo))
+    return value is None or isinstance(value, (Tensor, bool, int, float, str, Kernel, Field, Solver, Diffeo, Grid))
 
 
 @diffeos
