@@ -11,7 +11,7 @@ from diffeo.core import Diffeo
 
 
 class Affine(Diffeo):
-    """φ(x) = A x + b; its energy is 0: affine motions are not paid for.
+    """φ(x) = A x + b, in the precision of x; its energy is 0: affine motions are not paid for.
 
     Args:
         matrix: A, shape (d, d), with positive determinant.
@@ -39,19 +39,19 @@ class Affine(Diffeo):
 
     def forward(self, x: Tensor) -> Tensor:
         """A x + b."""
-        return x @ self.matrix.T + self.translation
+        return x @ self.matrix.T.to(x) + self.translation.to(x)
 
     def inverse(self, y: Tensor) -> Tensor:
         """A⁻¹(y − b)."""
-        return torch.linalg.solve(self.matrix, (y - self.translation).T).T
+        return (y - self.translation.to(y)) @ torch.linalg.inv(self.matrix).T.to(y)
 
     def with_logdet(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """A x + b, and log det A for every point."""
-        return self(x), torch.linalg.det(self.matrix).log().expand(len(x))
+        return self(x), torch.linalg.det(self.matrix).log().to(x).expand(len(x))
 
     def with_jacobian(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """A x + b, and A for every point."""
-        return self(x), self.matrix.expand(len(x), -1, -1)
+        return self(x), self.matrix.to(x).expand(len(x), -1, -1)
 
     def path(self, x: Tensor) -> list[Tensor]:
         """Start and end."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from diffeo.backends import Backend
-from diffeo.core import Compose, Diffeo, Loss, Solver
+from diffeo.core import Compose, Diffeo, Loss, Shape, Solver
 from diffeo.diagnostics import carried_directions, flipped, turned
 from diffeo.fields import KernelField
 from diffeo.fit import Record
@@ -21,11 +21,13 @@ from diffeo.flows import Descent, Flow, Geodesic
 from diffeo.losses import FacingLoss
 from diffeo.registration import report
 from diffeo.registration.alignment import Alignment, align
+from diffeo.registration.image_settings import ImageSettings
+from diffeo.registration.images import ImageRun, has_images
 from diffeo.registration.result import Registration
 from diffeo.registration.sampling import farthest_points, thinned
 from diffeo.registration.scales import coarse_factors, default_kernel, default_loss, extent, finest_scale, unit_of
 from diffeo.registration.settings import Settings, check_pair
-from diffeo.registration.stages import Progress, Stage, fingerprint, largest_move
+from diffeo.registration.stages import Progress, Stage, largest_move
 from diffeo.shapes import Curve, Mesh, PointShape
 
 STEPS = (2, 2, 3)  # of RK4, in the first, the middle and the last stage
@@ -40,8 +42,8 @@ FACING_PRICE = 0.02  # of a face that is turned over, in units of the data term
 
 
 def register(
-    source: PointShape,
-    target: PointShape,
+    source: Shape,
+    target: Shape,
     *,
     loss: Loss | type[Loss] | None = None,
     scale: float | Sequence[float] | None = None,
@@ -50,6 +52,7 @@ def register(
     solver: Solver | None = None,
     model: type[Diffeo] | None = None,
     align: Alignment | None = None,
+    levels: Sequence[int] | None = None,
     controls: int | None = None,
     max_iterations: int | None = None,
     tolerance: float | None = None,
@@ -74,6 +77,7 @@ def register(
         solver: the integrator, RK4 by default.
         model: `Geodesic` (default), `Flow` or `Descent`.
         align: the motions allowed before the deformation, at no price; rigid ones by default.
+        levels: for images: how much coarser the grids are, one after the other; 4, 2, 1 by default in space.
         controls: the largest number of control points, 400 by default.
         max_iterations: outer iterations of the last stage at most, 100 by default.
         tolerance: the last stage ends when five iterations gain less than this fraction, 0.01 by default.
@@ -89,33 +93,32 @@ def register(
     """
     given = {
         "loss": loss, "scale": scale, "weight": weight, "steps": steps, "solver": solver, "model": model,
-        "align": align, "controls": controls, "max_iterations": max_iterations, "tolerance": tolerance,
-        "device": device, "dtype": dtype, "backend": backend, "seed": seed,
+        "align": align, "levels": levels, "controls": controls, "max_iterations": max_iterations,
+        "tolerance": tolerance, "device": device, "dtype": dtype, "backend": backend, "seed": seed,
     }  # fmt: skip
-    settings = Settings(**{name: value for name, value in given.items() if value is not None})
+    chosen, started = {name: value for name, value in given.items() if value is not None}, time.perf_counter()
+    progress = Progress(callbacks=callbacks, checkpoint=None if checkpoint is None else Path(checkpoint), resume=resume)
+    if not (isinstance(source, PointShape) and isinstance(target, PointShape)) and has_images(source, target):
+        return ImageRun(source, target, ImageSettings.of(chosen), progress).finish(started)
+    if levels is not None:
+        raise ValueError("register has levels for images only: leave them out for points, curves and meshes.")
+    settings = Settings(**chosen)
     check_pair(source, target)
-    started = time.perf_counter()
-    run = _Run(source, target, settings)
-    run.progress.callbacks = callbacks
-    if checkpoint is not None:
-        run.progress.checkpoint = Path(checkpoint)
-        run.progress.checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        if resume:
-            run.progress.resume()
-    return run.finish(started)
+    return _Run(source, target, settings, progress).finish(started)
 
 
 class _Run:
     """One registration: in units where the extent is 1 and the target's mean is 0."""
 
-    def __init__(self, source: PointShape, target: PointShape, settings: Settings) -> None:
+    def __init__(self, source: PointShape, target: PointShape, settings: Settings, progress: Progress) -> None:
         self.source, self.target, self.settings = source, target, settings
         a, b = source.to(torch.float64), target.to(torch.float64)
         self.size = extent(a, b)
         self.loss = settings.loss if isinstance(settings.loss, Loss) else default_loss(a, b, settings.loss, self.size)
         self.kernel = default_kernel(self.size, settings.scale).on(settings.backend)
         self.parameters = self._parameters()
-        self.progress = Progress(fingerprint((source, target), self.parameters | {"versions": report.versions()}))
+        self.progress = progress
+        progress.open((source, target), self.parameters | {"versions": report.versions()})
         self.motion = align(a, b, settings.align, self.size, settings.seed)
         self.center = b.x.mean(0)
         aligned = a if self.motion is None else self.motion @ a

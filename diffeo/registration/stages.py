@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,12 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffeo.core import Diffeo, Loss
+from diffeo.core import Diffeo, Loss, Shape
 from diffeo.fit import History, Record, fit
+from diffeo.grid import Grid
 from diffeo.io.tree import load_tree, save_tree
-from diffeo.shapes import PointShape
 
 FORMAT = "diffeo-checkpoint-1"
+SHARE = 20  # times as long as it took to save, nothing is saved again: what is lost is done again when it is resumed
 
 
 @dataclass(frozen=True)
@@ -42,24 +45,27 @@ class Stage:
 class Progress:
     """What is kept between iterations, so that a run can be taken up exactly where it was killed."""
 
-    fingerprint: str
-    checkpoint: Path | None = None
     callbacks: Sequence[Callable[[Record], None]] = ()
+    checkpoint: Path | None = None
+    resume: bool = False
+    fingerprint: str = ""
     records: list[Record] = field(default_factory=list)
     done: int = 0
     saved: list[dict[str, Any]] = field(default_factory=list)
+    next_save: float = 0.0
 
-    def run(
-        self, phi: Diffeo, pair: tuple[PointShape, PointShape], weight: float, stage: Stage, stages: int
-    ) -> History:
+    def run(self, phi: Diffeo, pair: tuple[Shape, Shape], weight: float, stage: Stage, stages: int) -> History:
         """Optimize φ in place through a stage, or through what is left of it."""
         index, self.done = self.done, self.done + 1
         state = self.saved[index] if index < len(self.saved) else None
 
         def save(now: dict[str, Any]) -> None:
-            if self.checkpoint is not None:
+            started = time.perf_counter()
+            if self.checkpoint is not None and started >= self.next_save:
                 tree = [*self.saved[:index], now]
                 save_tree(self.checkpoint, tree, {"format": FORMAT, "fingerprint": self.fingerprint})
+                ended = time.perf_counter()
+                self.next_save = ended + SHARE * (ended - started)
 
         history = fit(
             phi,
@@ -81,10 +87,16 @@ class Progress:
         self.records += history.records
         return history
 
-    def resume(self) -> None:
-        """Read the checkpoint. Raises ValueError if it is not one of this registration."""
-        assert self.checkpoint is not None
-        if not self.checkpoint.exists():
+    def open(self, shapes: Sequence[Shape], parameters: dict[str, Any]) -> None:
+        """Begin, or take up what a checkpoint of the same registration has kept.
+
+        Raises: ValueError if the checkpoint is that of another one.
+        """
+        self.fingerprint = fingerprint(shapes, parameters)
+        if self.checkpoint is None:
+            return
+        self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        if not (self.resume and self.checkpoint.exists()):
             return
         tree, metadata = load_tree(self.checkpoint)
         if metadata.get("format") != FORMAT or metadata.get("fingerprint") != self.fingerprint:
@@ -95,14 +107,24 @@ class Progress:
         self.saved = list(tree)
 
 
-def fingerprint(shapes: Sequence[PointShape], parameters: dict[str, Any]) -> str:
+def fingerprint(shapes: Sequence[Shape], parameters: dict[str, Any]) -> str:
     """A digest of the data and of everything that was asked for."""
     digest = hashlib.sha256(repr(sorted(parameters.items())).encode())
-    for shape in shapes:
-        for value in vars(shape).values():
-            if isinstance(value, Tensor):
-                digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    for value in tensors_of(shapes):
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def tensors_of(value: Any) -> Iterator[Tensor]:
+    """All tensors in shapes, grids, and sequences of them, in order."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (Shape, Grid)):
+        for field_ in dataclasses.fields(value):  # type: ignore[arg-type]
+            yield from tensors_of(getattr(value, field_.name))
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from tensors_of(item)
 
 
 def largest_move(a: Tensor, b: Tensor) -> float:

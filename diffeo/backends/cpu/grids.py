@@ -66,7 +66,7 @@ class CPUGrids(GridLoops):
         displacement, at = in_frame(u, rows=3), three_rows(index)
         out = np.empty_like(at)
         reach = 1 + max(displacement.shape) + float(np.abs(at).max(initial=0.0))
-        tolerance = ROUNDING * float(np.finfo(at.dtype).eps) * reach
+        tolerance = at.dtype.type(ROUNDING * np.finfo(at.dtype).eps * reach)
         share(lambda a, b: interpolation.invert(displacement, at, out, tolerance, a, b), at.shape[1], 50 * out.size)
         return torch.from_numpy(out[3 - len(index) :]).reshape(index.shape)
 

@@ -15,6 +15,7 @@ from numba import njit
 FRAME = 2
 OPTIONS = {"fastmath": {"contract", "reassoc", "nsz", "arcp"}, "nogil": True, "cache": True, "error_model": "numpy"}
 STEPS = 60  # of Newton's method
+AGAIN = 40  # starts of it, eight at each distance
 ROW = 256  # positions that are placed together
 
 
@@ -177,42 +178,62 @@ def displaced(u, x, y, z):
 
 
 @njit(**OPTIONS)
-def invert(u, index, out, tolerance, start, stop):
-    """The y with y + u(y) = index, by damped Newton for every point alone, into out (3, n); NaN where there is none."""
+def solve(u, j0, j1, j2, y0, y1, y2, enough):
+    """Damped Newton for y + u(y) = j from a start: y, the square of the residual, and the determinant there."""
     R = u.dtype.type
     one, small = R(1), R(1e-4)
+    f, g, h = displaced(u, y0, y1, y2)
+    r0, r1, r2 = y0 + f[0] - j0, y1 + g[0] - j1, y2 + h[0] - j2
+    residual, damping, determinant = r0 * r0 + r1 * r1 + r2 * r2, one, one
+    for _ in range(STEPS):
+        a00, a01, a02 = one + f[1], f[2], f[3]
+        a10, a11, a12 = g[1], one + g[2], g[3]
+        a20, a21, a22 = h[1], h[2], one + h[3]
+        c0, c1, c2 = a11 * a22 - a12 * a21, a12 * a20 - a10 * a22, a10 * a21 - a11 * a20
+        determinant = a00 * c0 + a01 * c1 + a02 * c2
+        if residual <= enough or damping < small:
+            break
+        s = damping / determinant
+        e0, e1 = a02 * a21 - a01 * a22, a01 * a12 - a02 * a11
+        e2, e3 = a00 * a22 - a02 * a20, a02 * a10 - a00 * a12
+        x0 = y0 - s * (c0 * r0 + e0 * r1 + e1 * r2)
+        x1 = y1 - s * (c1 * r0 + e2 * r1 + e3 * r2)
+        x2 = y2 - s * (c2 * r0 + (a01 * a20 - a00 * a21) * r1 + (a00 * a11 - a01 * a10) * r2)
+        f1, g1, h1 = displaced(u, x0, x1, x2)
+        q0, q1, q2 = x0 + f1[0] - j0, x1 + g1[0] - j1, x2 + h1[0] - j2
+        trial = q0 * q0 + q1 * q1 + q2 * q2
+        if trial < residual:
+            y0, y1, y2, r0, r1, r2, residual = x0, x1, x2, q0, q1, q2, trial
+            f, g, h = f1, g1, h1
+            damping = min(one, damping + damping)
+        else:
+            damping = damping / R(2)
+    return y0, y1, y2, residual, determinant
+
+
+@njit(**OPTIONS)
+def invert(u, index, out, tolerance, start, stop):
+    """The y with y + u(y) = index, every point alone, into out (3, n); NaN where there is none.
+
+    Where Newton's method is caught at the border of a cell, it starts again from around the point.
+    """
+    R = u.dtype.type
     enough = tolerance * tolerance
+    accepted = R(64) * enough
     for n in range(start, stop):
         j0, j1, j2 = index[0, n], index[1, n], index[2, n]
         f, g, h = displaced(u, j0, j1, j2)
-        y0, y1, y2 = j0 - f[0], j1 - g[0], j2 - h[0]
-        f, g, h = displaced(u, y0, y1, y2)
-        r0, r1, r2 = y0 + f[0] - j0, y1 + g[0] - j1, y2 + h[0] - j2
-        residual, damping, determinant = r0 * r0 + r1 * r1 + r2 * r2, one, one
-        for _ in range(STEPS):
-            a00, a01, a02 = one + f[1], f[2], f[3]
-            a10, a11, a12 = g[1], one + g[2], g[3]
-            a20, a21, a22 = h[1], h[2], one + h[3]
-            c0, c1, c2 = a11 * a22 - a12 * a21, a12 * a20 - a10 * a22, a10 * a21 - a11 * a20
-            determinant = a00 * c0 + a01 * c1 + a02 * c2
-            if residual <= enough or damping < small:
+        z0, z1, z2 = j0 - f[0], j1 - g[0], j2 - h[0]
+        y0, y1, y2, residual, determinant = solve(u, j0, j1, j2, z0, z1, z2, enough)
+        for again in range(AGAIN):
+            if residual <= accepted and determinant > 0:
                 break
-            s = damping / determinant
-            e0, e1 = a02 * a21 - a01 * a22, a01 * a12 - a02 * a11
-            e2, e3 = a00 * a22 - a02 * a20, a02 * a10 - a00 * a12
-            x0 = y0 - s * (c0 * r0 + e0 * r1 + e1 * r2)
-            x1 = y1 - s * (c1 * r0 + e2 * r1 + e3 * r2)
-            x2 = y2 - s * (c2 * r0 + (a01 * a20 - a00 * a21) * r1 + (a00 * a11 - a01 * a10) * r2)
-            f1, g1, h1 = displaced(u, x0, x1, x2)
-            q0, q1, q2 = x0 + f1[0] - j0, x1 + g1[0] - j1, x2 + h1[0] - j2
-            trial = q0 * q0 + q1 * q1 + q2 * q2
-            if trial < residual:
-                y0, y1, y2, r0, r1, r2, residual = x0, x1, x2, q0, q1, q2, trial
-                f, g, h = f1, g1, h1
-                damping = min(one, damping + damping)
-            else:
-                damping = damping / R(2)
-        good = residual <= R(1e6) * enough and determinant > 0
+            reach = R(0.4 * (1 + again // 8))
+            x0 = z0 + (reach if again & 1 else -reach)
+            x1 = z1 + (reach if again & 2 else -reach)
+            x2 = z2 + (reach if again & 4 else -reach)
+            y0, y1, y2, residual, determinant = solve(u, j0, j1, j2, x0, x1, x2, enough)
+        good = residual <= accepted and determinant > 0
         out[0, n] = y0 if good else np.nan
         out[1, n] = y1 if good else np.nan
         out[2, n] = y2 if good else np.nan

@@ -1,0 +1,125 @@
+"""The registration of images: alignment, then a map on grids from coarse to fine, in physical space."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+from diffeo.core import Compose, Diffeo, Loss, Shape
+from diffeo.flows import GridDescent
+from diffeo.registration import image_report, report
+from diffeo.registration.coverage import check_overlap
+from diffeo.registration.image_alignment import align_images
+from diffeo.registration.image_models import WEIGHT, start, transferred
+from diffeo.registration.image_settings import ImageSettings, prepared
+from diffeo.registration.pyramid import default_levels, images, levels
+from diffeo.registration.result import Registration
+from diffeo.registration.stages import Progress, Stage
+from diffeo.shapes import Compound, Image, PointShape
+
+LEAST = 0.055  # corner determinants of the whole map are at least this, a little above what is promised: 0.05
+ITERATIONS = (30, 150, 50)  # of a descent, from the finest level to the coarsest
+SCHEDULED = "the iterations of all levels were carried out"
+
+
+class ImageRun:
+    """One registration of images, in physical space all along.
+
+    Args:
+        source, target: images, or compounds with images in them.
+        settings: what was asked for.
+        progress: where iterations are told and kept.
+    """
+
+    def __init__(self, source: Shape, target: Shape, settings: ImageSettings, progress: Progress) -> None:
+        self.source, self.target, self.settings, self.progress = source, target, settings, progress
+        progress.open((source, target), settings.described() | {"versions": report.versions()})
+        a, b = self.prepared, self.fixed = prepared(source, target, settings)
+        self.motion = align_images(images(a)[0], images(b)[0], settings.align)
+        self.moving = a if self.motion is None else moved(a, self.motion.matrix, self.motion.translation)
+        check_overlap(images(self.moving)[0], images(b)[0])
+        factors = settings.levels or default_levels(images(b)[0].grid)
+        self.levels = levels(self.moving, self.fixed, factors)
+
+    def optimize(self) -> tuple[Diffeo, bool, str]:
+        """Level by level; every map starts where the one before has ended."""
+        phi, history = None, None
+        for index, level in enumerate(self.levels):
+            phi = start(self.settings, level) if phi is None else transferred(phi, self.settings, level)
+            stage = self.stage(index)
+            pair = (level.source, level.target)
+            history = self.progress.run(phi, pair, self.weight(phi), stage, len(self.levels))
+        assert phi is not None
+        assert history is not None
+        if isinstance(phi, GridDescent) and not history.converged:
+            return phi, True, SCHEDULED
+        return phi, history.converged, history.reason
+
+    def weight(self, phi: Diffeo) -> float:
+        """λ; a descent has none, it is stopped instead."""
+        if isinstance(phi, GridDescent):
+            return 0.0
+        return WEIGHT if self.settings.weight is None else self.settings.weight
+
+    def loss(self) -> Loss:
+        """What is compared."""
+        return self.settings.loss() if isinstance(self.settings.loss, type) else self.settings.loss
+
+    def stage(self, index: int) -> Stage:
+        """The optimization at a level."""
+        s, from_finest = self.settings, len(self.levels) - 1 - index
+        most = ITERATIONS[min(from_finest, len(ITERATIONS) - 1)]
+        return Stage(self.loss(), 1, min(most, s.max_iterations or most), s.tolerance, 0.0)
+
+    @torch.no_grad()
+    def finish(self, started: float) -> Registration:
+        """Optimize, keep the map from folding, measure."""
+        with torch.enable_grad():
+            phi, converged, reason = self.optimize()
+        rest = self.regular(phi).cpu().requires_grad_(False)
+        whole: Diffeo = rest if self.motion is None else Compose([self.motion.to(self.settings.dtype), rest])
+        compared = on_target(self.prepared, self.fixed)
+        found = image_report.figures(compared, self.fixed, whole @ compared, whole, self.loss()) | {
+            "iterations": sum(r.iteration > 0 for r in self.progress.records),
+            "converged": converged,
+            "reason": reason,
+            "aligned": self.motion is not None,
+            "levels": [level.factor for level in self.levels],
+            "seconds": time.perf_counter() - started,
+            "parameters": self.settings.described(),
+            "seed": self.settings.seed,
+            "versions": report.versions(),
+        }
+        carried = whole @ on_target(self.source, self.target)
+        return Registration(self.source, self.target, carried, whole, self.progress.records, found)
+
+    def regular(self, phi: Diffeo) -> Diffeo:
+        """The map, smoothed where the whole of it would fold or nearly so."""
+        if not isinstance(phi, GridDescent):
+            return phi
+        # the whole inverse map is A⁻¹∘φ⁻¹, and its determinants are those of φ⁻¹ over det A
+        growth = 1.0 if self.motion is None else float(torch.linalg.det(self.motion.matrix))
+        return phi.repaired(LEAST * max(1.0, growth))
+
+
+def moved(shape: Shape, matrix: torch.Tensor, translation: torch.Tensor) -> Shape:
+    """A shape after an affine motion, without resampling."""
+    if isinstance(shape, Compound):
+        return Compound([moved(part, matrix, translation) for part in shape.parts])
+    if isinstance(shape, Image):
+        return shape.moved(matrix, translation)
+    assert isinstance(shape, PointShape)
+    return shape.with_positions(shape.x @ matrix.T.to(shape.x) + translation.to(shape.x))
+
+
+def on_target(source: Shape, target: Shape) -> Shape:
+    """The source with its images sampled on the target's grids when they are carried."""
+    if isinstance(source, Compound) and isinstance(target, Compound):
+        return Compound([on_target(a, b) for a, b in zip(source.parts, target.parts, strict=True)])
+    return source.on(target.grid) if isinstance(source, Image) and isinstance(target, Image) else source
+
+
+def has_images(source: Shape, target: Shape) -> bool:
+    """Whether a pair is to be registered as images."""
+    return bool(images(source) or images(target))
