@@ -11,9 +11,12 @@ from typing import Any
 
 PACKAGES = (
     "diffeo", "torch", "numpy", "scipy", "numba", "pykeops", "torchdiffeq", "vtk",
-    "scikit-image", "safetensors", "matplotlib", "rich", "cyclopts",
+    "scikit-image", "nibabel", "SimpleITK", "safetensors", "matplotlib", "rich", "cyclopts",
 )  # fmt: skip
-OPTIONAL = {"vtk": 'pip install "diffeo[vtk]" to read and write .vtp files'}
+OPTIONAL = {
+    "vtk": 'pip install "diffeo[vtk]" to read and write .vtp files',
+    "SimpleITK": 'pip install "diffeo[itk]" to read and write .mha and .nrrd images and .h5 transforms',
+}
 COMPILERS = ("g++", "clang++", "nvcc")
 BACKENDS = {"dense": "DenseBackend", "cpu": "CPUBackend", "keops": "KeOpsBackend"}
 SECONDS = 0.3

@@ -63,6 +63,12 @@ def format_of(path: Path) -> ImageFormat:
     raise ValueError(f"{path} is not an image: its extension is none of {known}; rename or convert it.")
 
 
+def in_pixels(image: Image) -> bool:
+    """Whether positions are pixels, rather than RAS millimeters: as its file said, or else as its grid looks."""
+    space = image.attributes.get("space")
+    return space == PIXELS if space in (PIXELS, MILLIMETERS) else is_picture(image.grid.affine.numpy())
+
+
 def read_raster(path: Path) -> Raster:
     """The content of a file, checked. Raises ValueError with one sentence that names the file."""
     check_readable(path)
@@ -98,11 +104,8 @@ def _floating(values: Array) -> Array:
 
 def _raster(image: Image) -> Raster:
     values = image.values.detach().cpu()
-    affine = image.grid.affine.numpy()
-    space = image.attributes.get("space")
-    pixels = is_picture(affine) and space != MILLIMETERS
     values = values if values.dtype == torch.float64 else values.float()
-    return Raster(values.numpy(), affine, pixels, dict(image.attributes))
+    return Raster(values.numpy(), image.grid.affine.numpy(), in_pixels(image), dict(image.attributes))
 
 
 def _kept(raster: Raster) -> np.dtype | None:

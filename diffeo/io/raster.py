@@ -89,16 +89,16 @@ def is_picture(affine: Array) -> bool:
     return bool(size > 0) and np.allclose(affine[:2, :2] / size, PICTURE[:2, :2], atol=1e-6)
 
 
-def plane(raster_values: Array, affine: Array) -> tuple[Array, Array]:
+def plane(values: Array, affine: Array) -> tuple[Array, Array]:
     """An image of space whose third axis has one point as an image of the plane; others as they are.
 
     Args:
-        raster_values: shape (c, n_1, n_2, n_3).
+        values: shape (c, n_1, n_2, n_3).
         affine: shape (4, 4); RAS or LPS.
 
     Raises: ValueError if the one slice does not lie in a plane z = const, or one of the other axes has one point.
     """
-    shape = raster_values.shape[1:]
+    shape = values.shape[1:]
     if shape[2] == 1 and min(shape[:2]) > 1:
         scale = np.abs(affine[:2, :2]).max()
         if np.abs(affine[2, :2]).max() > 1e-4 * scale:
@@ -106,8 +106,8 @@ def plane(raster_values: Array, affine: Array) -> tuple[Array, Array]:
                 "it is a single slice that does not lie in a plane z = const, and images of the plane need x and y: "
                 "give the whole volume, or set an affine of the plane"
             )
-        return raster_values[..., 0], affine[np.ix_([0, 1, 3], [0, 1, 3])]
-    return raster_values, affine
+        return values[..., 0], affine[np.ix_([0, 1, 3], [0, 1, 3])]
+    return values, affine
 
 
 def stored(values: Array, dtype: np.dtype | None) -> Array:

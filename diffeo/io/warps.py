@@ -46,7 +46,8 @@ def write_warp(
         inverse: write the displacement of φ instead, by which the fixed image is resampled onto the moving one, and
             points go from moving to fixed.
         pixels: whether positions are pixels, x = column and y = row, rather than RAS millimeters; for ITK they are the
-            same numbers then. By default they are where the grid is that of a picture.
+            same numbers then. By default they are where the grid is that of a picture; of an image that was read,
+            `diffeo.io.images.in_pixels` knows better.
         parents: create the folders that are missing.
     Raises: ValueError with one sentence if the file cannot be written; ArithmeticError if the map is not finite there.
     """

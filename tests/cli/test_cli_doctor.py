@@ -49,10 +49,11 @@ def test_a_backend_that_breaks_or_lies_is_reported_and_not_fatal(capsys, monkeyp
 
 def test_text(capsys, monkeypatch):
     monkeypatch.setattr(machine, "SECONDS", 0.01)
-    monkeypatch.setattr(machine, "_version", lambda name: "not installed" if name == "vtk" else "1.0")
+    monkeypatch.setattr(machine, "_version", lambda name: "not installed" if name in machine.OPTIONAL else "1.0")
     monkeypatch.setattr(KeOpsBackend, "unavailable", lambda self: None)  # with or without a compiler here
     assert main(["doctor"]) == 0
     text = capsys.readouterr().out
     assert "million pairs per second" in text
     assert "diffeo doctor --all" in text
     assert "diffeo[vtk]" in text
+    assert "diffeo[itk]" in text

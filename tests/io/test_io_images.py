@@ -17,9 +17,10 @@ from PIL import Image as Pillow
 
 from diffeo.grid import Grid
 from diffeo.io import read, write
+from diffeo.io.images import in_pixels
 from diffeo.shapes import Image, Points
 from tests.io.images import bumps, grid, nifti, picture
-from tests.oracles import distance, relative
+from tests.oracles import distance, relative, rotation
 
 VOLUMES = (".nii", ".nii.gz", ".mha", ".nrrd")
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
@@ -396,11 +397,30 @@ def test_a_picture_in_a_medical_format_is_where_itk_has_the_picture(tmp_path, su
 
 
 def test_a_scan_that_looks_like_a_picture_is_none(tmp_path):
-    """Axes forward and right, in millimeters."""
+    """Axes forward and right, in millimeters; also with the header of a picture."""
     path = nifti(tmp_path / "a.nii", np.arange(30, dtype=np.float32).reshape(5, 6), np.eye(4)[[1, 0, 2, 3]])
-    found = read(path)
-    write(tmp_path / "b.nii", found)
-    assert np.array_equal(nibabel.load(tmp_path / "b.nii").affine, np.eye(4)[[1, 0, 2, 3]])
+    scan = read(path)
+    assert not in_pixels(scan)
+    write(tmp_path / "like.nii", image(picture(5, 6)))
+    for like in (None, tmp_path / "like.nii"):
+        write(tmp_path / "b.nii", scan, like=like)
+        assert np.array_equal(nibabel.load(tmp_path / "b.nii").affine, np.eye(4)[[1, 0, 2, 3]])
+        assert torch.equal(read(tmp_path / "b.nii").grid.affine, scan.grid.affine)
+
+
+def test_a_picture_that_was_turned_is_still_in_pixels(tmp_path):
+    skimage.io.imsave(tmp_path / "a.png", np.arange(30, dtype=np.uint8).reshape(5, 6), check_contrast=False)
+    turned = read(tmp_path / "a.png").moved(rotation(2), torch.tensor([1.0, 2]).double())
+    assert in_pixels(turned)
+    for suffix in VOLUMES:
+        write(tmp_path / f"b{suffix}", turned)
+        found = read(tmp_path / f"b{suffix}")
+        assert torch.equal(found.values, turned.values)
+        assert distance(found.grid.affine, turned.grid.affine) < 1e-6
+        by_itk = sitk.ReadImage(str(tmp_path / f"b{suffix}"))
+        assert by_itk.TransformIndexToPhysicalPoint((4, 3)) == pytest.approx(
+            turned.grid.to_space(torch.tensor([[3.0, 4]]).double())[0].tolist(), abs=1e-5
+        )
 
 
 # bad files
