@@ -19,6 +19,10 @@ class Loss(Enum):
     mmd = "MMDLoss"
     sinkhorn = "SinkhornLoss"
     landmarks = "LandmarkLoss"
+    lncc = "LNCCLoss"
+    ssd = "SSDLoss"
+    mi = "MILoss"
+    dice = "DiceLoss"
 
 
 class Model(Enum):

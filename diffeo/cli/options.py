@@ -41,6 +41,16 @@ def _labels(type_: Any, tokens: Sequence[Any]) -> tuple[int, ...]:
     return tuple(sorted(found))
 
 
+def _levels(type_: Any, tokens: Sequence[Any]) -> tuple[int, ...]:
+    parts = [part for token in tokens for part in token.value.split(",") if part]
+    try:
+        return tuple(int(part) for part in parts)
+    except ValueError:
+        raise ValueError(f"whole numbers are expected, such as 4,2,1, and got {' '.join(parts)!r}.") from None
+
+
+Levels = Annotated[tuple[int, ...], Parameter(converter=_levels, consume_multiple=True, negative="")]
+"""One or several whole numbers: ``--levels 4,2,1`` or ``--levels 4 2 1``."""
 Whole = Annotated[int, Parameter(converter=_whole)]
 """An integer; cyclopts by itself would round 1.5."""
 Lengths = Annotated[tuple[float, ...], Parameter(converter=_lengths, consume_multiple=True, negative="")]

@@ -15,6 +15,7 @@ from diffeo.cli.choices import Align, Backend, DType, Loss, Model, Solver
 from diffeo.cli.options import (
     JSON,
     Lengths,
+    Levels,
     Switch,
     Whole,
     check_at_least,
@@ -44,6 +45,8 @@ def register(
     solver: Solver | None = None,
     model: Model | None = None,
     align: Align | None = None,
+    mask: Path | None = None,
+    levels: Levels | None = None,
     controls: Whole | None = None,
     max_iterations: Whole | None = None,
     tolerance: float | None = None,
@@ -60,16 +63,21 @@ def register(
     Every option has a default found from the data's own scale.
 
     Args:
-        source: the shape to move: ply, obj, off, stl, vtk, vtp, xyz, txt, csv, npy or npz.
-        target: where to move it; the same kind of shape.
-        out: folder for moved.*, transform.safetensors, report.json and report.png.
-        loss: what "close" means: varifold, current (surfaces and curves), mmd, sinkhorn (clouds), landmarks (paired).
+        source: what to move: a shape (ply, obj, off, stl, vtk, vtp, xyz, txt, csv, npy, npz), or the moving image
+            (nii, nii.gz, png, jpg, tif; mha and nrrd with the extra itk).
+        target: where to move it: the same kind of shape, or the fixed image.
+        out: folder for moved.*, transform.safetensors, report.json and report.png; for images also warp.nii.gz,
+            inverse_warp.nii.gz and jacobian.nii.gz.
+        loss: what "close" means: varifold, current (surfaces and curves), mmd, sinkhorn (clouds), landmarks (paired);
+            for images lncc (local correlation), ssd (squared differences), mi (mutual information), dice (labels).
         scale: widths of the deformation, one or several lengths in the data's units, widest first.
         weight: price of deformation: larger is smoother, smaller is closer.
         steps: time steps of the flow.
         solver: integrator of the flow.
         model: way to the map: geodesic (momenta), flow (a field per step), descent (greedy).
         align: motion before the deformation, which costs nothing.
+        mask: for images: where the fixed image counts, an image of weights between 0 and 1.
+        levels: for images: how much coarser the grids are, one after the other, such as 4,2,1.
         controls: number of control points that carry momenta.
         max_iterations: outer iterations at most, in each stage.
         tolerance: stop when the objective falls by less than this fraction.
@@ -82,6 +90,8 @@ def register(
         json: print report.json on stdout, and nothing else.
     """
     _check(source, target, out, scale, weight, tolerance)
+    if mask is not None:
+        check_file(mask, "--mask")
     for name, count, least in (
         ("--steps", steps, 1),
         ("--controls", controls, 1),
@@ -97,6 +107,7 @@ def register(
         "solver": choices.instance(solver),
         "model": choices.kind(model),
         "align": choices.instance(align),
+        "levels": levels,
         "controls": controls,
         "max_iterations": max_iterations,
         "tolerance": tolerance,
@@ -105,7 +116,7 @@ def register(
         "backend": choices.backend(backend),
         "seed": seed,
     }
-    result = _run(source, target, out, options, resume=resume, quiet=quiet or json)
+    result = _run((source, target, mask), out, options, resume=resume, quiet=quiet or json)
     if json:
         print_json(result.report)
     elif not quiet:
@@ -113,12 +124,16 @@ def register(
     return 0 if result.converged and not folded(result.report) else UNFINISHED
 
 
-def _run(source: Path, target: Path, out: Path, options: dict[str, Any], *, resume: bool, quiet: bool) -> Any:
+def _run(
+    files: tuple[Path, Path, Path | None], out: Path, options: dict[str, Any], *, resume: bool, quiet: bool
+) -> Any:
     """The registration, with its files written."""
     import diffeo
+    from diffeo.cli.masks import masked
     from diffeo.io import read
 
-    pair = read(source), read(target)
+    source, target, mask = files
+    pair = read(source), masked(read(target), mask)
     checkpoint = out / CHECKPOINT
     try:
         # Some packages print when they are imported; stdout is for results.

@@ -10,8 +10,8 @@ from diffeo.cli.output import show
 
 def folded(report: dict[str, Any]) -> bool:
     """Whether the map folds: a determinant at the source's points that is not positive, or a flipped face."""
-    least, flipped = report.get("min_jacobian"), report.get("flipped")
-    return bool(flipped) or (least is not None and not least > 0)
+    least = report.get("min_corner", report.get("min_jacobian"))
+    return bool(report.get("flipped")) or (least is not None and not least > 0)
 
 
 def summarize(result: Any, out: Path) -> None:
@@ -35,9 +35,11 @@ def _rows(report: dict[str, Any]) -> list[tuple[str, str]]:
     before, after = report.get("distance_before"), report.get("distance_after")
     rows = [
         ("distance", None if after is None else f"{show(before)} → {show(after)}  (mean, data units)"),
+        ("relative error", _change(report, "error")),
         ("data term", f"{show(report['data_before'])} → {show(report['data_after'])}"),
         ("energy", show(report["energy"])),
         ("smallest Jacobian", _optional(report.get("min_jacobian"))),
+        ("smallest corner", _optional(report.get("min_corner"))),
         ("flipped, turned", _faces(report)),
         ("inverse error", _optional(report.get("inverse_error"))),
         ("step error", _optional(report.get("step_error"))),
@@ -45,6 +47,11 @@ def _rows(report: dict[str, Any]) -> list[tuple[str, str]]:
         ("seconds", show(report["seconds"])),
     ]
     return [(name, value) for name, value in rows if value is not None]
+
+
+def _change(report: dict[str, Any], name: str) -> str | None:
+    before, after = report.get(f"{name}_before"), report.get(f"{name}_after")
+    return None if before is None or after is None else f"{show(before)} → {show(after)}"
 
 
 def _optional(value: Any) -> str | None:

@@ -19,7 +19,7 @@ from diffeo.sampling import sample
 from diffeo.shapes import Image
 
 RIDGE = 1e-2  # of the mean curvature: a direction is not stretched by more than 1/√RIDGE
-SMALL_GAIN = 3e-5  # a step that lowers a loss (of about 1) by less is the last one
+SMALL_GAIN = 3e-5  # of the loss at the start: a step that gains less is the last one
 TRIALS = 6  # of a step length
 
 
@@ -62,16 +62,16 @@ class GivenLoss(Criterion):
             pose, start = guess, value
         if not math.isfinite(start):
             return pose
-        units = self._units(pose, group)
+        units, scale = self._units(pose, group), abs(start) or 1.0
 
         @torch.enable_grad()
         def look(x: np.ndarray) -> tuple[float, np.ndarray]:
             parameters = torch.from_numpy(x.copy()).requires_grad_()
             value = self._loss(*self.frame.moved(pose, group, units @ parameters))
             if value is None or not bool(value.isfinite()):
-                return start + abs(start), 0 * x  # worse than the start: the step is shortened
-            (gradient,) = torch.autograd.grad(value, parameters)
-            return float(value.detach()), gradient.numpy()
+                return 2.0, 0 * x  # worse than the start: the step is shortened
+            (gradient,) = torch.autograd.grad(value / scale, parameters)
+            return float(value.detach()) / scale, gradient.numpy()
 
         options = {"maxiter": ITERATIONS, "ftol": SMALL_GAIN, "gtol": 0.0, "maxls": TRIALS}
         found = minimize(look, np.zeros(len(units)), jac=True, method="L-BFGS-B", options=options)

@@ -6,9 +6,11 @@ equal second moments: principal axes in every proper orientation, and sizes.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import torch
+from torch import Tensor
 
 from diffeo.core import Loss
 from diffeo.flows.affine import Affine
@@ -128,9 +130,23 @@ def single(image: Image) -> Image:
 
 
 def in_steps(image: Image, length: float) -> Image:
-    """A coarser copy in steps of about a length, with at least a few points along every axis."""
+    """A coarser copy in steps of about a length, with at least a few points along every axis.
+
+    What is masked does not leak into what counts: values are means with the mask as weights.
+    """
     axes = zip(image.grid.spacing, image.grid.shape, strict=True)
-    return image.shrunk(tuple(max(1, min(round(length / spacing), n // FEWEST)) for spacing, n in axes))
+    factors = tuple(max(1, min(round(length / spacing), n // FEWEST)) for spacing, n in axes)
+    if image.mask is None:
+        return image.shrunk(factors)
+    hidden = with_above(image, image.above_background * image.mask).shrunk(factors)
+    assert hidden.mask is not None
+    return with_above(hidden, hidden.above_background / hidden.mask.clamp(min=torch.finfo(hidden.values.dtype).tiny))
+
+
+def with_above(image: Image, above: Tensor) -> Image:
+    """The image with other values above its background."""
+    assert image.background is not None
+    return dataclasses.replace(image, values=above + image.background.reshape(-1, *[1] * image.grid.dim))
 
 
 def content(image: Image) -> Points | None:

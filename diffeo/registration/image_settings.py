@@ -16,8 +16,8 @@ from diffeo.flows import Descent, GridDescent
 from diffeo.losses import LNCCLoss
 from diffeo.registration.alignment import Alignment, FullAffine
 from diffeo.registration.coverage import bounded
-from diffeo.registration.pyramid import content, gray, images
-from diffeo.shapes import Compound, Image, PointShape
+from diffeo.registration.pyramid import content, gray, images, points
+from diffeo.shapes import Compound, Image
 from diffeo.solvers import Midpoint
 
 POINTS_ONLY = ("controls", "backend")
@@ -133,13 +133,6 @@ def alike(source: Shape, target: Shape, settings: ImageSettings) -> tuple[Shape,
         return source, target
     a, b = bounded(source), bounded(target)
     return (a, b) if len(a.values) == len(b.values) else (gray(a), gray(b))
-
-
-def points(shape: Shape) -> list[PointShape]:
-    """The points, curves and meshes in a shape."""
-    if isinstance(shape, Compound):
-        return [p for part in shape.parts for p in points(part)]
-    return [shape] if isinstance(shape, PointShape) else []
 
 
 def check_image(image: Image, name: str) -> None:

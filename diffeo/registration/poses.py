@@ -49,8 +49,10 @@ class Frame:
         d, k = self.dim, group.size(self.dim)
         tangent = torch.zeros(d, d + 1, k + d, dtype=torch.float64)
         tangent[:, d, k:] = torch.eye(d, dtype=torch.float64)
-        for j, one in enumerate(torch.eye(k, dtype=torch.float64)):
-            tangent[:, :d, j] = torch.func.jvp(lambda theta: group.matrix(theta, d), (0 * one,), (one,))[1]
+        at_rest = torch.zeros(k, dtype=torch.float64)
+        if k:
+            slope = torch.autograd.functional.jacobian(lambda theta: group.matrix(theta, d), at_rest)
+            tangent[:, :d, :k] = torch.as_tensor(slope)
         return tangent.flatten(0, 1)
 
 

@@ -11,7 +11,7 @@ import torch
 
 from diffeo.core import Shape
 from diffeo.grid import Grid
-from diffeo.shapes import Compound, Image
+from diffeo.shapes import Compound, Image, PointShape
 
 CONTENT = 0.02  # of the largest deviation from the background: what is less is background
 FEWEST = 8  # points that are left along an axis
@@ -42,6 +42,13 @@ def images(shape: Shape) -> list[Image]:
     if isinstance(shape, Compound):
         return [image for part in shape.parts for image in images(part)]
     return [shape] if isinstance(shape, Image) else []
+
+
+def points(shape: Shape) -> list[PointShape]:
+    """The points, curves and meshes in a shape."""
+    if isinstance(shape, Compound):
+        return [p for part in shape.parts for p in points(part)]
+    return [shape] if isinstance(shape, PointShape) else []
 
 
 def default_levels(grid: Grid) -> tuple[int, ...]:

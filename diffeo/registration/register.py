@@ -103,8 +103,7 @@ def register(
     if levels is not None:
         raise ValueError("register has levels for images only: leave them out for points, curves and meshes.")
     settings = Settings(**chosen)
-    check_pair(source, target)
-    return _Run(source, target, settings, progress).finish(started)
+    return _Run(*check_pair(source, target), settings, progress).finish(started)
 
 
 class _Run:

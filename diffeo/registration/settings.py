@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 
 from diffeo.backends import AutoBackend, Backend
-from diffeo.core import Diffeo, Loss, Solver
+from diffeo.core import Diffeo, Loss, Shape, Solver
 from diffeo.flows import Geodesic
 from diffeo.registration.alignment import Alignment, Rigid
 from diffeo.shapes import PointShape
@@ -52,19 +52,25 @@ class Settings:
             raise ValueError(f"the backend {type(self.backend).__name__} does not work here: {reason}")
 
 
-def check_pair(source: PointShape, target: PointShape) -> None:
-    """Raise ValueError unless the two can be registered at all."""
-    for name, shape in (("source", source), ("target", target)):
-        if not isinstance(shape, PointShape):
-            raise ValueError(f"register expects Points, a Curve or a Mesh as {name}, and got {type(shape).__name__}.")
-        size = float((shape.x - shape.x[0]).abs().max())
-        if size == 0:
-            many = f"all {len(shape.x)} points coincide" if len(shape.x) > 1 else "one point has none"
-            raise ValueError(f"the {name} has no extent ({many}): register expects at least two different points.")
-        if not 1e-100 < size < 1e100:
-            raise ValueError(f"the {name} is {size:.2g} units large, too much for squares: convert it to other units.")
-    if source.x.shape[1] != target.x.shape[1]:
+def check_pair(source: Shape, target: Shape) -> tuple[PointShape, PointShape]:
+    """The two. Raises ValueError unless they can be registered at all."""
+    checked = check_shape(source, "source"), check_shape(target, "target")
+    if checked[0].x.shape[1] != checked[1].x.shape[1]:
         raise ValueError(
-            f"source and target must have one dimension, and have {source.x.shape[1]} and {target.x.shape[1]}: add or "
-            "drop a coordinate."
+            f"source and target must have one dimension, and have {checked[0].x.shape[1]} and "
+            f"{checked[1].x.shape[1]}: add or drop a coordinate."
         )
+    return checked
+
+
+def check_shape(shape: Shape, name: str) -> PointShape:
+    """The shape. Raises ValueError unless it is made of points that have an extent."""
+    if not isinstance(shape, PointShape):
+        raise ValueError(f"register expects Points, a Curve or a Mesh as {name}, and got {type(shape).__name__}.")
+    size = float((shape.x - shape.x[0]).abs().max())
+    if size == 0:
+        many = f"all {len(shape.x)} points coincide" if len(shape.x) > 1 else "one point has none"
+        raise ValueError(f"the {name} has no extent ({many}): register expects at least two different points.")
+    if not 1e-100 < size < 1e100:
+        raise ValueError(f"the {name} is {size:.2g} units large, too much for squares: convert it to other units.")
+    return shape

@@ -103,7 +103,7 @@ class CPUGrids(GridLoops):
         f, w = in_three_axes(values), in_three_axes(weights)
         out = np.empty((3, *f.shape[1:]), f.dtype)
         over(lambda a, b: filters.slopes(f, w, out, a, b), f.shape[1:])
-        return torch.from_numpy(out[4 - values.ndim :])
+        return torch.from_numpy(out[4 - values.ndim :]).reshape(-1, *values.shape[1:])
 
     def corner_determinants(self, u: Tensor) -> Tensor:
         """One pass."""

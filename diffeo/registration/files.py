@@ -1,0 +1,62 @@
+"""What a registration leaves in a folder: the moved shape and the map, for images as other programs read it too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from diffeo.core import Diffeo, Shape
+from diffeo.io import write, write_warp
+from diffeo.io.grids import with_grids
+from diffeo.registration.pyramid import images
+from diffeo.shapes import Compound, Curve, Image, Mesh
+
+IMAGES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+
+
+def write_moved(folder: Path, moved: Shape, like: Sequence[str | Path | None]) -> None:
+    """``moved.*``, or ``moved_1.*``, ``moved_2.*``, … for the parts of a compound, each in the format it came in."""
+    parts = moved.parts if isinstance(moved, Compound) else (moved,)
+    sources = [*like, *[None] * (len(parts) - len(like))]
+    for number, (part, source) in enumerate(zip(parts, sources, strict=True), 1):
+        name = "moved" if len(parts) == 1 else f"moved_{number}"
+        write(folder / f"{name}{suffix(part, source)}", part, like=source)
+
+
+def suffix(shape: Shape, like: str | Path | None) -> str:
+    """The extension of a file, both of it for .nii.gz; or of a format that can hold the shape."""
+    if like is not None:
+        name = Path(like).name.lower()
+        return next((s for s in IMAGES if name.endswith(s)), Path(like).suffix)
+    if isinstance(shape, Image):
+        return ".nii.gz"
+    return ".ply" if isinstance(shape, Mesh) else ".npz" if isinstance(shape, Curve) else ".csv"
+
+
+def write_warps(folder: Path, source: Shape, target: Shape, phi: Diffeo) -> None:
+    """``warp.nii.gz`` and ``inverse_warp.nii.gz`` as ITK and ANTs read them, and ``jacobian.nii.gz`` of the former."""
+    moving, fixed = images(source)[0], images(target)[0]
+    write_warp(folder / "warp.nii.gz", phi, fixed.grid)
+    write_warp(folder / "inverse_warp.nii.gz", phi, moving.grid, inverse=True)
+    write(folder / "jacobian.nii.gz", jacobian(phi, fixed))
+
+
+@torch.no_grad()
+def jacobian(phi: Diffeo, fixed: Image) -> Image:
+    """det Dφ⁻¹ on the grid of the fixed image, by central differences: above 1 where the moving image is larger."""
+    u = phi.pullback(fixed.grid)
+    slopes = [torch.gradient(u, dim=axis)[0] for axis in range(1, u.ndim)]
+    matrices = torch.stack(slopes, 1).flatten(2).permute(2, 0, 1) + torch.eye(len(u))
+    determinants = torch.linalg.det(matrices).reshape(1, *fixed.grid.shape)
+    space = {k: v for k, v in fixed.attributes.items() if k == "space"}
+    return Image(determinants.float(), fixed.grid, attributes=space)
+
+
+def metadata(report: dict[str, Any], source: Shape, target: Shape) -> dict[str, Any]:
+    """What stands beside a map: the report, and the grids of the images it was found from."""
+    if not images(source):
+        return report
+    return with_grids(report, fixed=images(target)[0].grid, moving=images(source)[0].grid)
