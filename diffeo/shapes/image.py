@@ -70,11 +70,11 @@ class Image(Shape):
 
     def _pulled(self, canvas: Grid, u: Tensor) -> Self:
         """The image at A(i + u(i)), A being the affine map of the canvas and u of shape (d, *canvas.shape)."""
+        if not bool(u.detach().sum().isfinite()):  # it would be taken for far outside
+            raise ArithmeticError("the map sends a part of the image to infinity or NaN.")
         matrix, offset = self.grid.from_index_of(canvas)
         values = self.interpolation(self.above_background, matrix, offset, u) + self._backdrop
         mask = None if self.mask is None else warp(self.mask[None], matrix, offset, u)[0].clamp(0, 1)
-        if not bool(values.detach().sum().isfinite()):
-            raise ArithmeticError("the map sends a part of the image to infinity or NaN.")
         return dataclasses.replace(self, values=values, grid=canvas, mask=mask, canvas=None)
 
     def on(self, canvas: Grid) -> Self:
