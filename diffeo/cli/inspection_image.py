@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any
 
 import torch
 
 from diffeo.cli.kinds import appearance
+from diffeo.grid import Grid
+from diffeo.io.images import in_pixels
 from diffeo.shapes import Image
 
 FEW = 40  # labels that are listed; of more, their number and their range
@@ -26,6 +29,7 @@ def inspect_image(image: Image) -> dict[str, Any]:
         "channels": len(values),
         "numbers": image.attributes.get("dtype"),
         "positions": image.attributes.get("space"),
+        "orientation": None if in_pixels(image) else orientation(grid),
         "spacing": list(grid.spacing),
         "extent": (x.amax(0) - x.amin(0)).tolist(),
         "lower corner": x.amin(0).tolist(),
@@ -33,6 +37,7 @@ def inspect_image(image: Image) -> dict[str, Any]:
         "affine": grid.affine.tolist(),
         "values": [float(values.min()), float(values.max())],
         "mean": float(values.double().mean()),
+        "nonzero part": float((values != 0).any(0).double().mean()),
         "looks like": f"{'a label map' if look.labels else 'intensities'} ({look.why})",
     }
     if look.labels:
@@ -41,3 +46,17 @@ def inspect_image(image: Image) -> dict[str, Any]:
     constant = int((values.flatten(1).amax(1) == values.flatten(1).amin(1)).sum())
     facts["defects"] = {"constant channels": constant} if constant else {}
     return facts
+
+
+def orientation(grid: Grid) -> str:
+    """Where the axes point, one letter each: R or L (right, left), A or P (forward, back), S or I (up, down).
+
+    Where they lie between, to the nearest, and by how many degrees they miss it at most.
+    """
+    from nibabel.orientations import aff2axcodes
+
+    letters = aff2axcodes(grid.affine.numpy(), labels=(("L", "R"), ("P", "A"), ("I", "S"))[: grid.dim])
+    nearest = (grid.linear / grid.linear.norm(dim=0)).abs().amax(0).clamp(max=1)
+    angle = math.degrees(float(nearest.acos().max()))
+    code = "".join(letter or "?" for letter in letters)
+    return code if angle < 0.1 else f"{code}, oblique by {angle:.1f} degrees"

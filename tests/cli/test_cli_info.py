@@ -13,8 +13,9 @@ from diffeo.cli.main import main
 from diffeo.core import Inverse
 from diffeo.flows import Warp
 from diffeo.grid import Grid
-from diffeo.io import load, save
+from diffeo.io import load, save, write
 from diffeo.io.grids import with_grids
+from diffeo.shapes import Image
 from tests.cli.files import AFFINE, FACES, OCTAHEDRON, boxes, octahedron, ring, scan, transform, warp
 
 
@@ -131,6 +132,28 @@ def test_an_image(tmp_path, capsys):
     assert labels["labels"] == [1, 2]
     flat = facts(capsys, boxes(tmp_path / "c.nii.gz"))
     assert flat["defects"] == {"constant channels": 1}
+
+
+def test_where_the_axes_of_an_image_point(tmp_path, capsys):
+    values = torch.zeros(1, 4, 5, 6)
+    values[0, :2] = 3
+    turn = torch.eye(4).double()
+    turn[:2, :2] = torch.tensor([[0.8, -0.6], [0.6, 0.8]])  # by 36.9 degrees
+    for name, affine, expected in (
+        ("las", torch.diag(torch.tensor([-2.0, 1, 3, 1])), "LAS"),
+        ("psr", torch.tensor([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]]), "PSR"),
+        ("oblique", turn, "RAS, oblique by 36.9 degrees"),
+    ):
+        write(tmp_path / f"{name}.nii", Image(values, Grid((4, 5, 6), affine)))
+        found = facts(capsys, tmp_path / f"{name}.nii")
+        assert found["orientation"] == expected
+        assert found["nonzero part"] == 0.5
+    write(tmp_path / "plane.nii", Image(values[..., 0], Grid((4, 5), torch.diag(torch.tensor([-1.0, -1, 1])))))
+    assert facts(capsys, tmp_path / "plane.nii")["orientation"] == "LP"
+    write(tmp_path / "a.png", Image(values[..., 0], Grid((4, 5), torch.eye(3)[[1, 0, 2]])))
+    found = facts(capsys, tmp_path / "a.png")
+    assert found["orientation"] is None
+    assert (found["positions"], found["numbers"]) == ("pixels (x = column, y = row)", "uint8")
 
 
 @pytest.mark.parametrize("make", [octahedron, transform, ring, scan, boxes, warp])
