@@ -1,0 +1,408 @@
+"""Images: the group action in physical space, what is carried along, and what is refused."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from hypothesis import given
+
+from diffeo.core import Diffeo, Inverse
+from diffeo.flows import Affine, Geodesic, Warp
+from diffeo.grid import Grid
+from diffeo.kernels import GaussianKernel
+from diffeo.shapes import Cubic, Image, Linear, Nearest
+from tests import zoo
+from tests.oracles import cloud, distance, rotation, seeds
+
+F64 = torch.float64
+images = pytest.mark.parametrize(("entry", "d"), zoo.each(zoo.IMAGES), ids=str)
+IDENTITIES = {
+    "Affine": lambda grid: Affine(torch.eye(grid.dim, dtype=F64), torch.zeros(grid.dim, dtype=F64)),
+    "Geodesic": lambda grid: Geodesic(zoo.GAUSSIAN, cloud(4, grid.dim)),
+    "Warp": lambda grid: Warp(grid, torch.zeros(grid.dim, *grid.shape, dtype=F64)),
+}
+
+
+def box(n, d=2, size=4.0):
+    """n points per axis from −size/2 to size/2, oblique, with one axis the other way round."""
+    turn = rotation(d, seed=1)
+    turn[:, 0] *= -1
+    affine = torch.eye(d + 1, dtype=F64)
+    affine[:d, :d] = turn * size / (n - 1)
+    affine[:d, d] = -affine[:d, :d] @ torch.full((d,), (n - 1) / 2, dtype=F64)
+    return Grid((n,) * d, affine)
+
+
+def bump(x):
+    """A smooth function of positions (n, d), nearly 0 at distance 2."""
+    center = torch.tensor([0.2, -0.1, 0.15], dtype=F64)[: x.shape[1]]
+    return torch.exp(-(x - center).square().sum(1) / (2 * 0.35**2)) * (1 + 0.5 * x[:, 0])
+
+
+def sampled(grid, function=bump, **options):
+    """An image of a function of space."""
+    values = function(grid.points(torch.empty((), dtype=F64)))
+    return Image(values.reshape(1, *grid.shape), grid, background=torch.zeros(1, dtype=F64), **options)
+
+
+def maps(d):
+    """Two maps that are not small, inverted exactly enough."""
+    return [
+        Geodesic(GaussianKernel(0.8), 0.4 * cloud(5, d, seed=k), momenta=0.25 * cloud(5, d, seed=k + 5), steps=8)
+        for k in (1, 2)
+    ]
+
+
+# ---- the group action
+
+
+@images
+@pytest.mark.parametrize("identity", IDENTITIES)
+def test_the_identity_gives_the_image_back(identity, entry, d):
+    image = entry(d)
+    moved = IDENTITIES[identity](image.grid) @ image
+    assert distance(moved.values, image.values) < 1e-14
+    assert moved.grid.same(image.grid)
+    if image.mask is not None:
+        assert distance(moved.mask, image.mask) < 1e-14
+
+
+TURN = Affine(rotation(3, seed=2), torch.tensor([0.1, -0.2, 0.1], dtype=F64))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("d", "phi", "n"), [(1, maps(1)[0], 129), (2, maps(2)[0], 65), (3, TURN, 25)], ids="123")
+def test_images_are_pulled_back_in_space(d, phi, n):
+    """(φ·I)(y) = I(φ⁻¹(y)) at positions y, to the error of linear interpolation: of second order."""
+    errors = []
+    for grid in (box(n, d), box(2 * n - 1, d)):
+        moved, y = phi @ sampled(grid), grid.points(torch.empty((), dtype=F64))
+        assert distance(moved.values, sampled(grid).values) > 0.2
+        expected = bump(phi.inverse(y)).reshape(moved.values.shape)
+        errors.append(float((moved.values - expected).square().mean().sqrt()))
+    assert math.log2(errors[0] / errors[1]) == pytest.approx(2, abs=0.35)
+    assert errors[1] < 0.01
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("d", "n"), [(1, 129), (2, 33)])
+def test_acting_twice_is_acting_with_the_composition(d, n):
+    """(φ∘ψ)·I ≈ φ·(ψ·I), to the error of one more interpolation."""
+    phi, psi = maps(d)
+    errors = []
+    for grid in (box(n, d), box(2 * n - 1, d)):
+        image = sampled(grid)
+        once, twice = (phi @ psi) @ image, phi @ (psi @ image)
+        assert distance(once.values, (psi @ image).values) > 0.1
+        errors.append(float((once.values - twice.values).square().mean().sqrt()))
+    assert math.log2(errors[0] / errors[1]) == pytest.approx(2, abs=0.35)
+    assert errors[1] < 0.01
+
+
+@pytest.mark.parametrize("d", [1, 2])
+def test_a_map_and_its_inverse_undo_each_other(d):
+    phi = maps(d)[0]
+    image = sampled(box(49, d))
+    back = Inverse(phi) @ (phi @ image)
+    assert (back.values - image.values).abs().max() < 0.05 * image.values.max()
+
+
+@images
+@given(seed=seeds)
+def test_affine_motions_move_the_grid_or_resample(entry, d, seed):
+    """x ↦ Ax + b of the image is the image on the grid A, b: nothing is lost until it is sampled again."""
+    image = entry(d)
+    motion = Affine(rotation(d, seed=seed) * 1.2, 0.3 * cloud(1, d, seed=seed)[0])
+    exact = image.moved(motion.matrix, motion.translation)
+    assert exact.values is image.values
+    assert distance(exact.grid.points(exact.values), motion(image.grid.points(exact.values))) < 1e-12
+    still = IDENTITIES["Affine"](image.grid)
+    resampled, moved = still @ exact, motion @ image
+    assert resampled.grid.same(image.grid)
+    assert distance(resampled.values, moved.values) < 1e-12
+    if image.mask is not None:
+        assert distance(resampled.mask, moved.mask) < 1e-12
+
+
+@pytest.mark.parametrize("d", [2, 3])
+def test_the_order_of_axes_is_a_matter_of_storage(d):
+    """Flipped and permuted arrays with headers that say so are the same image."""
+    phi, image = maps(d)[0], zoo.IMAGE(d)
+    n = image.grid.shape
+    flip = torch.eye(d + 1, dtype=F64)
+    flip[0, 0], flip[0, d] = -1, n[0] - 1
+    swap = torch.eye(d + 1, dtype=F64)[[1, 0, *range(2, d + 1)]]
+    expected = phi @ image
+    for change, stored in (
+        (flip, lambda f: f.flip(1)),
+        (swap, lambda f: f.transpose(1, 2)),
+        (flip @ swap, lambda f: f.flip(1).transpose(1, 2)),
+    ):
+        values = stored(image.values)
+        other = Image(values, Grid(values.shape[1:], image.grid.affine @ change))
+        moved = phi @ other
+        assert distance(moved.values, stored(expected.values)) < 1e-12
+
+
+def test_spacing_is_physical():
+    """The same map of the same function, sampled anisotropically: the same values where both are known."""
+    phi = maps(2)[0]
+    fine = box(65)
+    coarse = Grid((33, 65), fine.affine @ torch.diag(torch.tensor([2, 1, 1], dtype=F64)))
+    a, b = phi @ sampled(fine), phi @ sampled(coarse)
+    assert distance(a.values[:, ::2], b.values) < 0.02
+
+
+# ---- what is carried along
+
+
+@images
+def test_everything_else_is_kept(entry, d):
+    image = dataclasses.replace(entry(d), attributes={"header": object()})
+    for other in (zoo.DIFFEOS[0](d) @ image, image.shrunk((2,) * d), image.on(image.grid), image.to(torch.float32)):
+        assert type(other) is Image
+        assert other.attributes is image.attributes
+        assert other.interpolation == image.interpolation
+        assert distance(other.background, image.background) < 1e-6
+        assert (other.mask is None) == (image.mask is None)
+
+
+def test_the_mask_moves_with_the_image():
+    """As an image of its own would, with nothing around it."""
+    image = zoo.MASKED(2)
+    phi = zoo.DIFFEOS[0](2)
+    moved = phi @ image
+    alone = Image(image.mask[None], image.grid, background=torch.zeros(1, dtype=F64))
+    assert distance(moved.mask, (phi @ alone).values[0]) < 1e-14
+    assert (moved.mask - image.mask).abs().max() > 0.1
+    assert moved.mask.min() >= 0
+    assert moved.mask.max() <= 1
+    away = Affine(torch.eye(2, dtype=F64), torch.tensor([0.9, 0.0], dtype=F64)) @ image
+    assert not away.mask[~inside(image.grid, away.grid, torch.tensor([0.9, 0.0], dtype=F64))].any()
+
+
+def inside(grid, canvas, shift):
+    """Where the points of the canvas, less a shift, are in the grid."""
+    index = grid.to_index(canvas.points(shift) - shift)
+    last = torch.tensor(grid.shape, dtype=F64) - 1
+    within = ((index > -1) & (index < last + 1)).all(1)
+    return within.reshape(canvas.shape)
+
+
+@pytest.mark.parametrize("background", [None, torch.tensor([7.0, -2.0], dtype=F64)], ids=["median", "given"])
+def test_outside_is_background(background):
+    image = dataclasses.replace(zoo.COLORS(2), background=background, mask=None)
+    faces = [image.values[:, 0], image.values[:, -1], image.values[..., 0], image.values[..., -1]]
+    expected = torch.cat(faces, 1).median(1).values if background is None else background
+    assert torch.equal(image.background, expected)
+    shift = torch.tensor([0.7, 0.4], dtype=F64)
+    moved = Affine(torch.eye(2, dtype=F64), shift) @ image
+    out = ~inside(image.grid, image.grid, shift)
+    assert 20 < out.sum() < out.numel() - 20
+    for channel, value in zip(moved.values, expected, strict=True):
+        assert (channel[out] - value).abs().max() < 1e-14
+        assert (channel[~out] - value).abs().min() > 0
+    gone = Affine(torch.eye(2, dtype=F64), 100 * shift) @ image
+    assert (gone.values - expected[:, None, None]).abs().max() < 1e-14
+
+
+def test_images_are_sampled_on_their_canvas():
+    image, phi = sampled(box(41)), maps(2)[0]
+    canvas = Grid((30, 20), torch.tensor([[0.0, 0.1, -1], [0.11, 0.0, -1.2], [0, 0, 1]]))
+    moved = phi @ image.on(canvas)
+    assert moved.grid is canvas
+    assert moved.canvas is None
+    expected = bump(phi.inverse(canvas.points(image.values))).reshape(1, 30, 20)
+    assert distance(moved.values, expected) < 0.02
+    assert image.on(canvas).values is image.values
+    assert image.canvas is None
+    assert (maps(2)[1] @ moved).grid is canvas
+
+
+def test_resampling_is_being_carried_by_nothing():
+    image = zoo.MASKED(2)
+    canvas = box(20, size=2)
+    found, expected = image.resampled(canvas), IDENTITIES["Affine"](canvas) @ image.on(canvas)
+    assert distance(found.values, expected.values) < 1e-13
+    assert distance(found.mask, expected.mask) < 1e-13
+    assert image.resampled(image.grid) is image
+
+
+@pytest.mark.parametrize("interpolation", [Linear(), Cubic(), Nearest()], ids=repr)
+def test_images_are_interpolated_as_they_ask_for(interpolation):
+    image, phi = sampled(box(33), interpolation=interpolation), maps(2)[0]
+    with torch.no_grad():
+        moved = phi @ image
+        exact = bump(phi.inverse(moved.grid.points(image.values))).reshape(moved.values.shape)
+    error = distance(moved.values, exact)
+    low, high = {"Linear()": (3e-3, 0.03), "Cubic()": (0, 3e-3), "Nearest()": (0.03, 0.3)}[repr(interpolation)]
+    assert low < error < high
+    if isinstance(interpolation, Nearest):
+        assert torch.isin(moved.values, image.values).all()
+
+
+# ---- coarser copies
+
+
+@pytest.mark.parametrize(("n", "factors"), [(64, (2, 2)), (64, (4, 2)), (60, (3, 1)), (61, (2, 4))], ids=str)
+def test_coarser_copies_keep_mass_and_place(n, factors):
+    image = sampled(box(n))
+    mask = (bump(image.grid.points(image.values)).reshape(image.grid.shape)).clamp(0, 1)
+    image = dataclasses.replace(image, mask=mask)
+    coarse = image.shrunk(factors)
+    assert coarse.grid.shape == tuple(n // k for k in factors)
+    assert coarse.mask.shape == coarse.grid.shape
+    for f, g in ((image.values[0], coarse.values[0]), (image.mask, coarse.mask)):
+        masses = [float(values.sum()) * grid.cell for values, grid in ((f, image.grid), (g, coarse.grid))]
+        assert masses[1] == pytest.approx(masses[0], rel=1e-3)
+        centers = [
+            values.flatten() @ grid.points(values) / values.sum()
+            for values, grid in ((f, image.grid), (g, coarse.grid))
+        ]
+        assert distance(*centers) < 1e-3 * min(image.grid.spacing)
+    exact = bump(coarse.grid.points(image.values)).reshape(coarse.values.shape)
+    assert distance(coarse.values, exact) < 0.06  # a little smoother
+
+
+def test_coarser_copies_alias_nothing():
+    """The finest checkerboard, which a coarser grid cannot show, is gray there and not a pattern."""
+    i = torch.arange(32)
+    board = ((i[:, None] + i) % 2).to(F64)
+    image = Image(board[None], Grid((32, 32), torch.eye(3)), background=torch.tensor([0.5], dtype=F64))
+    for factors in ((2, 2), (4, 4), (3, 2)):
+        assert (image.shrunk(factors).values - 0.5).abs().max() < 0.02
+
+
+def test_coarser_copies_by_nothing_are_copies():
+    image = zoo.COLORS(2)
+    same = image.shrunk((1, 1))
+    assert distance(same.values, image.values) < 1e-14
+    assert same.grid.same(image.grid)
+
+
+def test_axes_shorter_than_a_block_become_one_point():
+    image = sampled(Grid((20, 3), torch.eye(3)))
+    coarse = image.shrunk((4, 4))
+    assert coarse.values.shape == (1, 5, 1)
+
+
+# ---- precision, gradients, immutability
+
+
+@images
+@pytest.mark.parametrize("dtype", zoo.DTYPES, ids=zoo.named)
+def test_precision_is_converted_and_the_grid_is_not(entry, d, dtype):
+    image = entry(d)
+    other = image.to(dtype)
+    assert {t.dtype for t in (other.values, other.background)} == {dtype}
+    assert other.mask is None or other.mask.dtype == dtype
+    assert other.grid.affine.dtype == F64
+    assert distance(other.values, image.values) < 1e-6
+    moved = zoo.DIFFEOS[0](d, dtype) @ other
+    assert moved.values.dtype == dtype
+    mixed = zoo.DIFFEOS[0](d, F64) @ other  # the image decides
+    assert mixed.values.dtype == dtype
+
+
+def test_precision_of_masks_follows_the_image():
+    image = zoo.IMAGE(2, torch.float32)
+    mask = torch.ones(image.grid.shape, dtype=torch.bool)
+    assert dataclasses.replace(image, mask=mask).mask.dtype == torch.float32
+
+
+@images
+def test_images_do_not_change(entry, d):
+    image = entry(d)
+    kept = image.values.clone(), None if image.mask is None else image.mask.clone(), image.grid.affine.clone()
+    with pytest.raises(AttributeError):
+        image.values = image.values + 1
+    phi = zoo.DIFFEOS[0](d)
+    _ = phi @ image, image.shrunk((2,) * d), image.to(torch.float32), image.above_background
+    _ = image.moved(torch.eye(d, dtype=F64), torch.ones(d, dtype=F64)), image.on(box(5, d)), phi @ (phi @ image)
+    assert torch.equal(image.values, kept[0])
+    assert image.mask is None or torch.equal(image.mask, kept[1])
+    assert torch.equal(image.grid.affine, kept[2])
+
+
+def test_what_is_carried_is_differentiable_in_the_map_and_in_the_values():
+    image = zoo.MASKED(2)
+    momenta = zoo.momenta(2, F64, 0).requires_grad_()
+    values = image.values.clone().requires_grad_()
+
+    def moments(momenta, values):
+        phi = Shift(momenta.mean(0))
+        moved = phi @ dataclasses.replace(image, values=values)
+        return (moved.values**2).mean(), (moved.mask**2).mean()
+
+    torch.autograd.gradcheck(moments, (momenta, values), fast_mode=True)
+
+
+class Shift(Diffeo):
+    """A translation by a tensor that may need a gradient."""
+
+    def __init__(self, by):
+        super().__init__()
+        self.by = by
+        self.register_buffer("like", torch.zeros((), dtype=F64))
+
+    def inverse(self, y):
+        return y - self.by
+
+    forward = with_logdet = with_jacobian = path = energy = arguments = rescaled = None  # type: ignore[assignment]
+
+
+# ---- what is refused
+
+
+@images
+@pytest.mark.parametrize("by", [torch.inf, torch.nan])
+def test_a_map_that_has_diverged_is_not_the_images_fault(entry, d, by):
+    class Diverged(Shift):
+        def pullback(self, grid):
+            u = torch.zeros(grid.dim, *grid.shape, dtype=F64)
+            u[0, 0] = by
+            return u
+
+    with pytest.raises(ArithmeticError, match="the map sends a part of the image to infinity or NaN"):
+        Diverged(None) @ entry(d)
+
+
+GRID = Grid((3, 4), torch.eye(3))
+VALUES = torch.zeros(1, 3, 4)
+BAD_VALUES = {
+    r"values of shape (channels, 3, 4), and got ndarray": VALUES.numpy(),
+    r"values of shape (channels, 3, 4), and got (3, 4)": VALUES[0],
+    r"values of shape (channels, 3, 4), and got (1, 4, 3)": VALUES.transpose(1, 2),
+    r"values of shape (channels, 3, 4), and got (1, 3, 4, 5)": torch.zeros(1, 3, 4, 5),
+    r"values of shape (channels, 3, 4), and got (0, 3, 4)": VALUES[:0],
+    r"floating-point values, and got torch.int16: convert them with x.float()": VALUES.short(),
+    r"finite values, and 12 of 12 are NaN or infinite": VALUES / 0,
+    r"finite values, and 1 of 12 are NaN or infinite": torch.where(
+        torch.arange(12).reshape(1, 3, 4) == 5, torch.inf, 0.0
+    ),
+}
+
+
+@pytest.mark.parametrize("message", BAD_VALUES)
+def test_bad_values_are_refused(message):
+    with pytest.raises(ValueError) as error:  # noqa: PT011, the message is compared below
+        Image(BAD_VALUES[message], GRID)
+    assert f"Image expects {message}" in str(error.value)
+
+
+BAD_MASKS = {
+    "a mask of shape (4, 3) does not fit an image of shape (3, 4)": torch.ones(4, 3),
+    "a mask of shape (1, 3, 4) does not fit an image of shape (3, 4)": torch.ones(1, 3, 4),
+    "weights between 0 and 1, and got values from 0 to 2": torch.arange(12).reshape(3, 4) % 3,
+    "weights between 0 and 1, and got values from -1 to": torch.ones(3, 4) * torch.tensor([-1, 1, 1, 1]),
+    "weights between 0 and 1, and got values from nan to nan": torch.full((3, 4), torch.nan),
+    "the mask is 0 everywhere: nothing is left of the image": torch.zeros(3, 4),
+}
+
+
+@pytest.mark.parametrize("message", BAD_MASKS)
+def test_bad_masks_are_refused(message):
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        Image(VALUES, GRID, mask=BAD_MASKS[message])
+    assert message in str(error.value)
