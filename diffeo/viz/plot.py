@@ -8,6 +8,27 @@
 from diffeo.viz.curves import history, momenta, trajectories
 from diffeo.viz.deform import grid
 from diffeo.viz.draw import colored, shapes
+from diffeo.viz.image_overview import image_registration
+from diffeo.viz.images import checkerboard, difference, slices
+from diffeo.viz.marks import mark
 from diffeo.viz.overview import registration
+from diffeo.viz.planes import planes
+from diffeo.viz.warps import carried_grid, log_jacobian
 
-__all__ = ["colored", "grid", "history", "momenta", "registration", "shapes", "trajectories"]
+__all__ = [
+    "carried_grid",
+    "checkerboard",
+    "colored",
+    "difference",
+    "grid",
+    "history",
+    "image_registration",
+    "log_jacobian",
+    "mark",
+    "momenta",
+    "planes",
+    "registration",
+    "shapes",
+    "slices",
+    "trajectories",
+]

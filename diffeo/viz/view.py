@@ -109,7 +109,7 @@ def scale_bar(ax: Axes3D, names: Sequence[str]) -> None:
     """A bar of a round length, and the directions of the axes, on the lower edge of a framed 3D view."""
     _, right, up = _camera(ax, np.zeros((1, 3)))
     per_unit = float(np.linalg.norm(right))
-    length = _round_length(0.25 / per_unit)
+    length = round_length(0.25 / per_unit)
     _stroke(ax, [0.0, length * per_unit], [-0.08, -0.08], 2.0)
     _note(ax, length * per_unit / 2, -0.07, f"{length:g}", "bottom")
     for axis, name in enumerate(names):
@@ -128,7 +128,7 @@ def _note(ax: Axes, x: float, y: float, text: str, va: str) -> None:
     Axes.text(ax, x, y, text, transform=ax.transAxes, ha="center", va=va, fontsize=SMALL, color=INK)
 
 
-def _round_length(length: float) -> float:
+def round_length(length: float) -> float:
     """The largest of 1, 2, 5 times a power of ten that is not above ``length``."""
     power = 10.0 ** np.floor(np.log10(length))
     return float(max(digit * power for digit in (1, 2, 5) if digit * power <= length * (1 + 1e-9)))
