@@ -75,6 +75,8 @@ class NIfTI(ImageFormat):
         if raster.pixels or header["intent_name"].item() == _PIXELS:
             header["intent_name"] = _PIXELS if raster.pixels else b""
         image = getattr(nibabel, _SIZES[int(header["sizeof_hdr"])])(array, affine, header)
+        if not int(image.header["sform_code"]) and not int(image.header["qform_code"]):
+            image.set_sform(affine, "aligned")  # ``like`` said the same without saying that it meant it
         if not int(image.header["qform_code"]) and _perpendicular(affine):
             image.set_qform(affine, int(image.header["sform_code"]))
         image.to_filename(path)

@@ -236,6 +236,14 @@ def test_like_gives_the_header_and_the_image_the_positions(tmp_path):
     assert int(nibabel.load(tmp_path / "b.nii.gz").header["sform_code"]) == 4
 
 
+def test_the_affine_is_told_even_if_like_does_not(tmp_path):
+    source = nibabel.Nifti1Image(np.zeros((4, 5, 6), np.uint8), None)
+    source.to_filename(tmp_path / "like.nii")
+    moved = labels(Grid((4, 5, 6), torch.from_numpy(source.header.get_best_affine())))
+    write(tmp_path / "a.nii", moved, like=tmp_path / "like.nii")
+    assert distance(read(tmp_path / "a.nii").grid.affine, moved.grid.affine) < 1e-6
+
+
 def test_a_vector_header_is_not_left_on_one_channel(tmp_path):
     write(tmp_path / "like.nii", image(grid((4, 5, 6)), channels=3))
     assert int(nibabel.load(tmp_path / "like.nii").header["intent_code"]) == 1007
