@@ -17,7 +17,7 @@ from torch import Tensor
 from diffeo.backends import AutoBackend, CPUBackend, DenseBackend, KeOpsBackend
 from diffeo.core import Compose, Diffeo, Field, Inverse, Loss, Shape
 from diffeo.fields import GridField, KernelField
-from diffeo.flows import Affine, Descent, Exponential, Flow, Geodesic, Warp
+from diffeo.flows import Affine, Descent, Exponential, Flow, Geodesic, GridDescent, Warp
 from diffeo.grid import Grid
 from diffeo.kernels import (
     CauchyKernel,
@@ -212,8 +212,14 @@ def exponential(d: int, dtype: torch.dtype, seed: int) -> Exponential:
 def warp(d: int, dtype: torch.dtype, seed: int) -> Warp:
     """A displacement that is smooth, and 0 at the border of its grid."""
     field = grid_field(GaussianKernel(0.7))(d, torch.float64, seed).frozen()
-    u = torch.tensordot(torch.linalg.inv(field.grid.linear), 0.5 * field.values, 1)
+    u = torch.tensordot(torch.linalg.inv(field.grid.linear), 0.3 * field.values, 1)
     return Warp(field.grid, u.detach().to(dtype), energy=0.3)
+
+
+def grid_descent(d: int, dtype: torch.dtype, seed: int) -> GridDescent:
+    """What a registration of images leaves."""
+    grown = warp(d, dtype, seed)
+    return GridDescent(grown.grid, GaussianKernel(0.4), grown.u, squares=0.1, layers=3)
 
 
 def inverse(d: int, dtype: torch.dtype, seed: int) -> Inverse:
@@ -246,6 +252,7 @@ DIFFEOS = [
     ),
     Entry("Exponential", exponential, smooth=1e-6),
     Entry("Warp", warp, smooth=1e-6),
+    Entry("GridDescent", grid_descent, smooth=1e-6),
 ]
 
 

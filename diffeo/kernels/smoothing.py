@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -23,16 +24,27 @@ def summed(kernel: Radial, grid: Grid) -> Callable[[Tensor], Tensor]:
     A Gaussian that is no wider than a few steps is a product of short filters along the axes, if these are orthogonal.
     """
     if isinstance(kernel, SumKernel):
-        terms = [summed(term, grid) for term in kernel.terms]
-        return lambda m: torch.stack([term(m) for term in terms]).sum(0)
+        return partial(_total, [summed(term, grid) for term in kernel.terms])
     if isinstance(kernel, ScaledKernel):
-        inner, weight = summed(kernel.kernel, grid), kernel.weight
-        return lambda m: weight * inner(m)
+        return partial(_multiple, kernel.weight, summed(kernel.kernel, grid))
     if isinstance(kernel, GaussianKernel) and orthogonal(grid) and kernel.scale <= WIDEST * min(grid.spacing):
-        taps = [sampled_gaussian(kernel.scale / step) for step in grid.spacing]
-        return lambda m: convolve(m, taps)
-    on_grid, cell = GridKernel(kernel, grid), grid.cell
-    return lambda m: on_grid.apply(m) / cell
+        return partial(convolve, taps=[sampled_gaussian(kernel.scale / step) for step in grid.spacing])
+    return partial(_multiplied, GridKernel(kernel, grid))
+
+
+# not lambdas: what has them cannot be pickled
+
+
+def _total(terms: Sequence[Callable[[Tensor], Tensor]], m: Tensor) -> Tensor:
+    return torch.stack([term(m) for term in terms]).sum(0)
+
+
+def _multiple(weight: float, term: Callable[[Tensor], Tensor], m: Tensor) -> Tensor:
+    return weight * term(m)
+
+
+def _multiplied(kernel: GridKernel, m: Tensor) -> Tensor:
+    return kernel.apply(m) / kernel.grid.cell
 
 
 def orthogonal(grid: Grid) -> bool:
