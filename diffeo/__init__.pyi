@@ -19,6 +19,7 @@ from .fit import Record as Record
 from .fit import fit as fit
 from .flows import Affine as Affine
 from .flows import Descent as Descent
+from .flows import Exponential as Exponential
 from .flows import Flow as Flow
 from .flows import Geodesic as Geodesic
 from .flows import GridDescent as GridDescent
