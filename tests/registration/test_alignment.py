@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from diffeo import FullAffine, LandmarkLoss, NoAlignment, Points, Rigid, Similarity
+from diffeo import FullAffine, LandmarkLoss, NoAlignment, Points, Rigid, Similarity, Translation
 from diffeo.registration.alignment import align
 from diffeo.registration.sampling import coarse, farthest_points, thinned
 from diffeo.registration.scales import coarse_factors, default_kernel, default_loss, extent, spacing, unit_of
@@ -28,6 +28,17 @@ def test_a_known_motion_is_found(group, angle):
     found = align(source, target, group, extent(source, target))
     assert found is not None
     assert torch.allclose(found(source.x), target.x, atol=2e-3)
+
+
+def test_translations_do_not_turn():
+    source, shift = cloud(200, 3), torch.tensor([2.0, -1.0, 0.5]).double()
+    found = align(source, Points(source.x + shift), Translation(), 3.0)
+    assert found is not None
+    assert torch.equal(found.matrix, torch.eye(3).double())
+    assert torch.allclose(found.translation, shift, atol=2e-3)
+    turned = align(source, Points(source.x @ rotation(3, 3.0).T + shift), Translation(), 3.0)
+    assert turned is not None
+    assert torch.equal(turned.matrix, torch.eye(3).double())
 
 
 def test_none_means_none():
