@@ -166,6 +166,6 @@ def _check(
     check_file(source, "SOURCE")
     check_file(target, "TARGET")
     check_folder(out)
-    moved = out / f"moved{source.suffix}"
+    moved = out / f"moved{'.nii.gz' if source.name.lower().endswith('.nii.gz') else source.suffix}"
     if any(moved.exists() and moved.samefile(path) for path in (source, target)):
         raise ValueError(f"{moved} would be overwritten by the result: choose another folder with -o.")

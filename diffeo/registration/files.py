@@ -11,6 +11,7 @@ import torch
 from diffeo.core import Diffeo, Shape
 from diffeo.io import write, write_warp
 from diffeo.io.grids import with_grids
+from diffeo.io.images import in_pixels
 from diffeo.registration.pyramid import images
 from diffeo.shapes import Compound, Curve, Image, Mesh
 
@@ -39,8 +40,9 @@ def suffix(shape: Shape, like: str | Path | None) -> str:
 def write_warps(folder: Path, source: Shape, target: Shape, phi: Diffeo) -> None:
     """``warp.nii.gz`` and ``inverse_warp.nii.gz`` as ITK and ANTs read them, and ``jacobian.nii.gz`` of the former."""
     moving, fixed = images(source)[0], images(target)[0]
-    write_warp(folder / "warp.nii.gz", phi, fixed.grid)
-    write_warp(folder / "inverse_warp.nii.gz", phi, moving.grid, inverse=True)
+    pixels = in_pixels(fixed)
+    write_warp(folder / "warp.nii.gz", phi, fixed.grid, pixels=pixels)
+    write_warp(folder / "inverse_warp.nii.gz", phi, moving.grid, inverse=True, pixels=pixels)
     write(folder / "jacobian.nii.gz", jacobian(phi, fixed))
 
 

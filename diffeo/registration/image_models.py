@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from diffeo.core import Diffeo, Inverse
@@ -13,6 +15,10 @@ from diffeo.registration.image_settings import ImageSettings
 from diffeo.registration.pyramid import Level
 
 WEIGHT = 1e-3
+RELAXATION = {
+    2: 0.5,
+    3: 0.32,
+}  # of a descent, in steps, for a weight of 1; its square, a diffusion, goes with the weight
 LAYERS = 6  # of a flow
 WIDTHS = (32.0, 16.0, 8.0, 4.0)  # of a flow's kernel, in steps of the finest level
 COARSENING = 2  # of a velocity's grid: the narrowest kernel is that many of its steps wide, or more
@@ -23,7 +29,8 @@ def start(settings: ImageSettings, level: Level) -> Diffeo:
     like = torch.zeros((), dtype=settings.dtype, device=settings.device)
     if settings.model is GridDescent:
         u = like.new_zeros(level.grid.dim, *level.grid.shape)
-        return GridDescent(level.grid, descent_kernel(settings, level), u)
+        relaxation = RELAXATION[level.grid.dim] * math.sqrt(1.0 if settings.weight is None else settings.weight)
+        return GridDescent(level.grid, descent_kernel(settings, level), u, relaxation=relaxation)
     if settings.model is Flow:
         kernel = flow_kernel(settings, level.step / level.factor)
         grid = velocity_grid(level.grid, kernel)
