@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogFormatter, MaxNLocator
 from mpl_toolkits.mplot3d import Axes3D
 from mpl_toolkits.mplot3d.art3d import Line3DCollection
 from torch import Tensor
@@ -19,18 +19,30 @@ from diffeo.viz.style import BLUE, FAINT, GREEN, INK, ORANGE, SMALL, VERMILION, 
 from diffeo.viz.view import Array, frame, sample, visible
 
 
+class PlainNumbers(LogFormatter):
+    """0.3 instead of 3 × 10⁻¹, which takes the room of the axis's name."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        """The number at a tick; nothing at ticks that would crowd."""
+        return f"{x:g}" if super().__call__(x, pos) else ""
+
+
 def history(ax: Axes, records: Sequence[Any]) -> None:
     """Draw the objective, the weighted energy and the data term against iterations, on a log scale.
 
     Args:
         records: one per outer iteration, in order, with the attributes iteration (which may start again at each
             stage), stage, objective and data. Dotted lines separate the stages, whose data terms are measured by
-            different losses. The weighted energy is drawn as objective - data.
+            different losses. The weighted energy is drawn as objective - data; where nothing is paid for energy,
+            the data term alone.
     """
     objective, data = (np.array([float(getattr(r, name)) for r in records]) for name in ("objective", "data"))
     x, starts = _running(records)
-    terms = (("objective", objective, BLUE, "-", 2.2), ("data term", data, ORANGE, "--", 1.5))
-    terms += (("weighted energy", objective - data, GREEN, "-.", 1.5),)
+    energy = objective - data
+    terms = [("data term", data, ORANGE, "-", 2.2)]
+    if (energy > 1e-9 * np.abs(objective)).any() or not len(records):
+        terms = [("objective", objective, BLUE, "-", 2.2), ("data term", data, ORANGE, "--", 1.5)]
+        terms += [("weighted energy", energy, GREEN, "-.", 1.5)]
     for begin, end in zip(starts, [*starts, len(records)][1:], strict=True):
         for _, values, color, style, width in terms:
             shown = np.where(values > 0, values, np.nan)[begin:end]
@@ -43,6 +55,10 @@ def history(ax: Axes, records: Sequence[Any]) -> None:
         )
     if (objective > 0).any() or (data > 0).any():  # nothing else can be shown on a log scale
         ax.set_yscale("log")
+        ax.margins(y=0.12)  # the names of the stages are above the curves
+        for which in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter):
+            which(PlainNumbers(minor_thresholds=(2, 0.4)))
+        ax.tick_params(which="both", labelsize=SMALL, labelcolor=INK)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     dress(ax, "outer iteration", "value")
     ax.grid(visible=True, which="major", color=FAINT, alpha=0.25)

@@ -276,6 +276,17 @@ def test_history_draws_three_terms_per_stage_on_a_log_scale():
     assert terms[2].get_ydata() == pytest.approx(0.5 / np.arange(1, 6))
 
 
+def test_history_of_what_pays_for_no_energy_is_its_data_term():
+    ax = flat()
+    falling = [SimpleNamespace(iteration=k, stage=0, objective=0.3 / (k + 1), data=0.3 / (k + 1)) for k in range(4)]
+    plot.history(ax, falling)
+    assert legend_of(ax) == ["data term"]
+    assert ax.lines[0].get_ydata() == pytest.approx([0.3, 0.15, 0.1, 0.075])
+    FigureCanvasAgg(ax.figure).draw()
+    labels = [text.get_text() for minor in (False, True) for text in ax.get_yticklabels(minor=minor)]
+    assert {"0.1", "0.2"} <= set(labels)
+
+
 @pytest.mark.parametrize("n", [0, 1])
 def test_history_of_almost_nothing(n):
     ax = flat()
