@@ -17,6 +17,8 @@ from diffeo.grid import Grid
 from diffeo.sampling import shrink, warp
 from diffeo.shapes.interpolation import Interpolation, Linear
 
+LEAST = 1e-3  # of a weight: what counts less has no value of its own
+
 
 @dataclass(frozen=True, eq=False)
 class Image(Shape):
@@ -86,10 +88,15 @@ class Image(Shape):
         return dataclasses.replace(self, grid=self.grid.moved(matrix, translation), canvas=self.canvas or self.grid)
 
     def shrunk(self, factors: tuple[int, ...]) -> Self:
-        """A coarser copy: smoothed, then averaged over blocks of ``factors`` points."""
+        """A coarser copy: smoothed, then averaged over blocks of ``factors`` points, where the mask says they count."""
         assert self.background is not None
-        values = shrink(self.above_background, factors) + self._backdrop
-        mask = None if self.mask is None else shrink(self.mask[None], factors)[0].clamp(0, 1)
+        values, mask = self.above_background, self.mask
+        if mask is None:
+            values = shrink(values, factors)
+        else:
+            weighted, mask = shrink(values * mask, factors), shrink(mask[None], factors)[0].clamp(0, 1)
+            values = torch.where(mask > LEAST, weighted / mask.clamp(min=LEAST), 0.0)
+        values = values + self._backdrop
         return dataclasses.replace(self, values=values, grid=self.grid.shrunk(factors), mask=mask, canvas=None)
 
     def differentiable(self) -> tuple[Self, list[Tensor]]:
