@@ -91,6 +91,8 @@ class Image(Shape):
         """A coarser copy: smoothed, then averaged over blocks of ``factors`` points, where the mask says they count."""
         assert self.background is not None
         values, mask = self.above_background, self.mask
+        if all(k == 1 for k in factors):
+            return dataclasses.replace(self, canvas=None)
         if mask is None:
             values = shrink(values, factors)
         else:

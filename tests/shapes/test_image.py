@@ -112,11 +112,11 @@ def test_images_are_interpolated_as_they_ask_for(interpolation):
 def test_coarser_copies_keep_mass_and_place(n, factors):
     image = sampled(box(n))
     mask = (bump(image.grid.points(image.values)).reshape(image.grid.shape)).clamp(0, 1)
-    image = dataclasses.replace(image, mask=mask)
-    coarse = image.shrunk(factors)
+    coarse, masked = image.shrunk(factors), dataclasses.replace(image, mask=mask).shrunk(factors)
     assert coarse.grid.shape == tuple(n // k for k in factors)
-    assert coarse.mask.shape == coarse.grid.shape
-    for f, g in ((image.values[0], coarse.values[0]), (image.mask, coarse.mask)):
+    assert masked.mask.shape == coarse.grid.shape
+    weighted = (image.values[0] * mask, masked.values[0] * masked.mask)
+    for f, g in ((image.values[0], coarse.values[0]), (mask, masked.mask), weighted):
         masses = [float(values.sum()) * grid.cell for values, grid in ((f, image.grid), (g, coarse.grid))]
         assert masses[1] == pytest.approx(masses[0], rel=1e-3)
         centers = [
@@ -126,6 +126,18 @@ def test_coarser_copies_keep_mass_and_place(n, factors):
         assert distance(*centers) < 1e-3 * min(image.grid.spacing)
     exact = bump(coarse.grid.points(image.values)).reshape(coarse.values.shape)
     assert distance(coarse.values, exact) < 0.06  # a little smoother
+
+
+def test_what_a_mask_leaves_out_does_not_leak_into_coarser_copies():
+    image = sampled(box(32))
+    mask = torch.zeros(image.grid.shape, dtype=image.values.dtype)
+    mask[:16] = 1
+    spoiled = dataclasses.replace(image, values=torch.where(mask > 0, image.values, 1e6), mask=mask)
+    clean = dataclasses.replace(image, mask=mask)
+    first, second = (i.shrunk((4, 4)) for i in (spoiled, clean))
+    inside = first.mask > 0.9
+    assert bool(inside.any())
+    assert distance(first.values[:, inside], second.values[:, inside]) < 1e-9
 
 
 def test_coarser_copies_alias_nothing():
