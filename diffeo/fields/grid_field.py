@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Self
 
 import torch
@@ -185,6 +186,7 @@ def refined(grid: Grid, factor: int) -> Grid:
     return Grid(tuple((n - 1) * factor + 1 for n in grid.shape), affine)
 
 
+@lru_cache(maxsize=64)
 def fading(n: int, before: int, after: int, refine: int) -> Tensor:
     """A window along an axis of n points, refined: 1 but for the margins at its ends, where it falls to 0."""
     i = torch.arange((n - 1) * refine + 1, dtype=torch.float64) / refine
@@ -193,6 +195,7 @@ def fading(n: int, before: int, after: int, refine: int) -> Tensor:
     return (0.5 * math.pi * rise).sin().square() * (0.5 * math.pi * fall).sin().square()
 
 
+@lru_cache(maxsize=64)
 def trigonometric(n: int, refine: int) -> Tensor:
     """The matrix ((n − 1) refine + 1, n) that interpolates samples of n per period by the waves they determine."""
     i = torch.arange((n - 1) * refine + 1, dtype=torch.float64) / refine

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from torch import Tensor
 
-from diffeo.core import Diffeo, Field, Kernel, Solver
+from diffeo.core import Diffeo, Field, Inverse, Kernel, Solver
 from diffeo.grid import Grid
 from tests import zoo
 from tests.oracles import cloud, distance, like, pointwise_jacobian, relative, seeds, slope
@@ -304,6 +304,18 @@ def test_positions_of_another_dimension_or_precision_are_refused(entry):
 
 
 # ---- composition and action
+
+
+@planar
+def test_grids_are_deformed_as_their_points_are(entry):
+    """φ(Ai) = A(i + u(i)); the inverse is pulled back by what deforms, and the other way round."""
+    phi, grid = entry(2), zoo.placed(2, points=6, step=0.4, seed=5)
+    with torch.no_grad():
+        u = phi.deformation(grid)
+        assert u.shape == (2, 6, 6)
+        assert distance(grid.displaced(u), phi(grid.points(u))) < bound(entry, 1e-12)
+        assert torch.equal(Inverse(phi).pullback(grid), u)
+        assert distance(Inverse(phi).deformation(grid), phi.pullback(grid)) < bound(entry, 1e-12)
 
 
 @planar

@@ -33,9 +33,9 @@ def test_maps_come_back(entry, d, tmp_path):
     assert describe(tmp_path / "phi.safetensors")["why"] == "a test"
 
 
-@pytest.mark.parametrize("entry", zoo.DIFFEOS, ids=str)
+@pytest.mark.parametrize("entry", [entry for entry in zoo.DIFFEOS if not entry.inexact], ids=str)
 def test_inverses_and_compositions_come_back(entry, tmp_path):
     phi, x = zoo.affine(2, torch.float64, 3) @ Inverse(entry(2)), cloud(9, 2)
     save(tmp_path / "phi.safetensors", phi)
     with torch.no_grad():
-        assert distance(load(tmp_path / "phi.safetensors")(x), phi(x)) <= entry.inexact
+        assert torch.equal(load(tmp_path / "phi.safetensors")(x), phi(x))
