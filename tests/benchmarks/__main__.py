@@ -6,7 +6,7 @@ import importlib
 import os
 import sys
 
-BENCHMARKS = ("shooting", "surfaces")
+BENCHMARKS = ("shooting", "surfaces", "images")
 
 
 def main(arguments: list[str]) -> int:
