@@ -68,7 +68,7 @@ class GridField(Field):
         return refined(self.operator.box, self.refine)
 
     def samples(self) -> Tensor:
-        """v on the sampling grid, shape (d, *sampling_grid.shape), in length units; 0 at its border."""
+        """v on the sampling grid, shape (d, *sampling_grid.shape), in length units; it fades in the padding."""
         k = self.operator
         v, margins = k.root(self.coordinates), zip(k.box.shape, self.grid.shape, k.before, strict=True)
         for axis, (p, n, b) in enumerate(margins, start=1):

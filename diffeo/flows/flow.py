@@ -25,7 +25,7 @@ class Flow(Layered):
         field: a field that every layer gets a copy of, or the L fields themselves.
         solver: one step of it per layer.
         steps: the number L of layers; taken from the fields where they are given one by one.
-        shared: one field for all layers: a stationary velocity.
+        shared: one field for all layers: a stationary velocity (see also `Exponential`).
         carried: for `KernelField`: the controls are carried along by the flow instead of staying where they are.
         substeps: steps of the solver within a layer, which is 1 unless the integration in time is to be refined.
 

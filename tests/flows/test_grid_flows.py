@@ -190,6 +190,16 @@ def test_a_refined_field_passes_through_the_same_samples():
     assert jumps[2] < 0.7 * jumps[1] < 0.5 * jumps[0]
 
 
+@pytest.mark.parametrize(("entry", "d"), zoo.each(zoo.GRID_FIELDS), ids=str)
+def test_the_lipschitz_bound_is_tight(entry, d):
+    """Next to the points of the grid the slopes are nearly as large as it says."""
+    field = entry(d)
+    corners = field.sampling_grid.points(torch.empty((), dtype=F64))
+    near = torch.cat([corners + 1e-3 * cloud(len(corners), d, seed=k) for k in range(3)])
+    largest = torch.linalg.matrix_norm(field.jacobian(near), 2).max()
+    assert largest <= field.lipschitz() <= 1.3 * largest
+
+
 def test_what_does_not_fit_a_field_is_refused():
     grid = zoo.placed(2)
     with pytest.raises(ValueError, match=r"coordinates of shape \(2, 9, 9\), and got \(9, 9\)"):
