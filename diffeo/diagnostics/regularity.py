@@ -10,8 +10,9 @@ from torch import Tensor
 from diffeo.backends.grids import loops_for
 from diffeo.core import Diffeo
 from diffeo.grid import Grid
-from diffeo.sampling import warp
+from diffeo.sampling import sample
 
+SLABS, THICKNESS = 3, 4  # of a large grid: how many are looked at, and how thick they are at least
 NEAR = 1e-3  # of a step: as far beyond the border of a grid, a point is still on it
 
 
@@ -21,7 +22,7 @@ class Consistency(NamedTuple):
     mean: float
     max: float
     inside: float
-    """The part of the points that φ⁻¹ takes into the other grid; the others cannot be judged, and are left out."""
+    """The part of the points that were judged: those that φ⁻¹ takes to where φ is known."""
 
 
 def corner_determinants(phi: Diffeo, grid: Grid) -> Tensor:
@@ -42,22 +43,44 @@ def folds(determinants: Tensor) -> int:
     return int((~(determinants > 0)).sum())
 
 
-def inverse_consistency(phi: Diffeo, fixed: Grid, moving: Grid) -> Consistency:
+def inverse_consistency(phi: Diffeo, fixed: Grid, moving: Grid, points: int | None = None) -> Consistency:
     """How far φ∘φ⁻¹ is from the identity when both are known by their samples, as they are in warp files.
 
     φ⁻¹ is taken at the points of the fixed grid, φ at those of the moving grid and linearly between them.
 
-    Raises: ValueError if φ⁻¹ takes no point of the fixed grid into the moving one.
+    Args:
+        phi: the map.
+        fixed, moving: the grids.
+        points: where the moving grid has more, a few slabs of it, evenly spaced, are looked at instead of the whole.
+
+    Raises: ValueError if φ⁻¹ takes no point of the fixed grid there.
     """
     with torch.no_grad():
-        there, back = phi.pullback(fixed), phi.deformation(moving)
-        matrix, offset = moving.from_index_of(fixed)
-        index = moving.to_index(fixed.displaced(there).double()).T
-        last = torch.tensor(moving.shape, dtype=torch.float64, device=index.device)[:, None] - 1
-        inside = ((index >= -NEAR) & (index <= last + NEAR)).all(0)
-        if not bool(inside.any()):
-            raise ValueError("the inverse map takes no point of the fixed grid into the moving grid.")
-        forth = warp(back, matrix, offset, there).flatten(1)
-        steps = fixed.linear.to(there) @ there.flatten(1) + moving.linear.to(there) @ forth
-        error = steps.norm(dim=0)[inside].double()
-    return Consistency(float(error.mean()), float(error.max()), float(inside.double().mean()))
+        u = phi.pullback(fixed)
+        there = moving.to_index(fixed.displaced(u).double()).T
+        found = [_errors(phi, fixed, slab, first, u, there) for first, slab in _looked_at(moving, points)]
+    errors = torch.cat(found)
+    if not len(errors):
+        raise ValueError("the inverse map takes no point of the fixed grid into the moving grid.")
+    return Consistency(float(errors.mean()), float(errors.max()), len(errors) / fixed.size)
+
+
+def _looked_at(grid: Grid, points: int | None) -> list[tuple[int, Grid]]:
+    """The grid, or slabs of it with about so many points together; each with the first index that it holds."""
+    if points is None or grid.size <= points or grid.shape[0] < SLABS * THICKNESS:
+        return [(0, grid)]
+    n, rest = grid.shape[0], list(grid.shape[1:])
+    thickness = min(n // SLABS, max(THICKNESS, points * n // grid.size // SLABS))
+    starts = [round((k + 0.5) * n / SLABS - thickness / 2) for k in range(SLABS)]
+    return [(start, grid.box([start] + [0] * len(rest), [start + thickness, *rest])) for start in starts]
+
+
+def _errors(phi: Diffeo, fixed: Grid, slab: Grid, first: int, u: Tensor, there: Tensor) -> Tensor:
+    """|φ(φ⁻¹(x)) − x| for the points x that go to a slab; ``there`` is where all go, in indices of the whole grid."""
+    last = torch.tensor(slab.shape, dtype=torch.float64, device=there.device)[:, None] - 1
+    index = there.clone()
+    index[0] -= first
+    inside = ((index >= -NEAR) & (index <= last + NEAR)).all(0)
+    back = sample(phi.deformation(slab), index[:, inside].to(u))
+    steps = fixed.linear.to(u) @ u.flatten(1)[:, inside] + slab.linear.to(u) @ back
+    return steps.norm(dim=0).double()

@@ -8,18 +8,19 @@ import torch
 
 from diffeo.core import Compose, Diffeo, Inverse, Loss, Shape
 from diffeo.diagnostics import corner_determinants, folds, inverse_consistency
-from diffeo.flows import Flow
+from diffeo.flows import Flow, Warp
 from diffeo.grid import Grid
 from diffeo.losses import SSDLoss
 from diffeo.registration.pyramid import images
 from diffeo.registration.report import parts
 from diffeo.shapes import Compound, Image
 
+INVERTED = 300_000  # points, about, at which the inverse is judged
 JUDGED = 20_000  # points, about, at which the error in time is judged
 
 
 @torch.no_grad()
-def figures(source: Shape, target: Shape, carried: Shape, phi: Diffeo, loss: Loss) -> dict[str, Any]:
+def figures(source: Shape, target: Shape, carried: Shape, phi: Diffeo, known: Warp, loss: Loss) -> dict[str, Any]:
     """What is measured on the result, in the data's units.
 
     Args:
@@ -27,12 +28,13 @@ def figures(source: Shape, target: Shape, carried: Shape, phi: Diffeo, loss: Los
         target: as it was compared.
         carried: φ · source.
         phi: the whole map.
+        known: the same on the grid of the target's image.
         loss: D.
     """
     moving, fixed, moved = images(source)[0], images(target)[0], images(carried)[0]
     still = at_rest(source)
-    determinants = corner_determinants(phi, fixed.grid)
-    consistency = inverse_consistency(phi, fixed.grid, moving.grid)
+    determinants = corner_determinants(known, fixed.grid)
+    consistency = inverse_consistency(phi, fixed.grid, moving.grid, INVERTED)
     least, error = float(determinants.min()), SSDLoss()
     return {
         "energy": float(phi.energy()),

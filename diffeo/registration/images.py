@@ -7,7 +7,7 @@ import time
 import torch
 
 from diffeo.core import Compose, Diffeo, Loss, Shape
-from diffeo.flows import GridDescent
+from diffeo.flows import GridDescent, Warp
 from diffeo.registration import image_report, report
 from diffeo.registration.coverage import check_overlap
 from diffeo.registration.image_alignment import align_images
@@ -79,8 +79,11 @@ class ImageRun:
             phi, converged, reason = self.optimize()
         rest = self.regular(phi).cpu().requires_grad_(False)
         whole: Diffeo = rest if self.motion is None else Compose([self.motion.to(self.settings.dtype), rest])
+        grid = images(self.fixed)[0].grid
+        known = Warp(grid, whole.pullback(grid), float(whole.energy()))
         compared = on_target(self.prepared, self.fixed)
-        found = image_report.figures(compared, self.fixed, whole @ compared, whole, self.loss()) | {
+        found = image_report.figures(compared, self.fixed, carried(compared, whole, known), whole, known, self.loss())
+        found |= {
             "iterations": sum(r.iteration > 0 for r in self.progress.records),
             "converged": converged,
             "reason": reason,
@@ -91,8 +94,8 @@ class ImageRun:
             "seed": self.settings.seed,
             "versions": report.versions(),
         }
-        carried = whole @ on_target(self.source, self.target)
-        return Registration(self.source, self.target, carried, whole, self.progress.records, found)
+        result = carried(on_target(self.source, self.target), whole, known)
+        return Registration(self.source, self.target, result, whole, self.progress.records, found)
 
     def regular(self, phi: Diffeo) -> Diffeo:
         """The map, smoothed where the whole of it would fold or nearly so."""
@@ -118,6 +121,14 @@ def on_target(source: Shape, target: Shape) -> Shape:
     if isinstance(source, Compound) and isinstance(target, Compound):
         return Compound([on_target(a, b) for a, b in zip(source.parts, target.parts, strict=True)])
     return source.on(target.grid) if isinstance(source, Image) and isinstance(target, Image) else source
+
+
+def carried(shape: Shape, phi: Diffeo, known: Warp) -> Shape:
+    """φ · shape, where φ⁻¹ is known already for the points of a grid."""
+    if isinstance(shape, Compound):
+        return Compound([carried(part, phi, known) for part in shape.parts])
+    on_grid = isinstance(shape, Image) and known.grid.same(shape.canvas or shape.grid)
+    return (known if on_grid else phi) @ shape
 
 
 def has_images(source: Shape, target: Shape) -> bool:
