@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -42,8 +43,8 @@ class GivenLoss(Criterion):
         value = self._loss(pose.matrix, pose.translation)
         return math.inf if value is None or not bool(value.isfinite()) else float(value)
 
-    def _loss(self, matrix: Tensor, translation: Tensor) -> Tensor | None:
-        """The loss at a pose, differentiable in it for fixed weights; None where the overlap is too small."""
+    def moved(self, matrix: Tensor, translation: Tensor) -> Image | None:
+        """The source in a pose, differentiable in it for fixed weights; None where the overlap is too small."""
         source, grid = self.source, self.target.grid
         linear, offset = self.index_map(matrix, translation)
         index = (linear.to(self.index) @ self.index + offset.to(self.index)[:, None]).reshape(grid.dim, *grid.shape)
@@ -52,31 +53,18 @@ class GivenLoss(Criterion):
             return None
         assert source.background is not None
         values = sample(source.above_background, index) + source.background.reshape(-1, *[1] * grid.dim)
-        return self.loss(dataclasses.replace(source, values=values, grid=grid, mask=mask, canvas=None), self.target)
+        return dataclasses.replace(source, values=values, grid=grid, mask=mask, canvas=None)
+
+    def _loss(self, matrix: Tensor, translation: Tensor) -> Tensor | None:
+        """The loss at a pose, differentiable in it; None where the overlap is too small."""
+        moved = self.moved(matrix, translation)
+        return None if moved is None else self.loss(moved, self.target)
 
     def descend(self, pose: Affine, group: Alignment) -> Affine:
         """L-BFGS, from where `Brightness` leads if that is better, in variables in which its curvature is even."""
-        start = self.value(pose)
         guess = self.brightness.descend(pose, group)
-        if (value := self.value(guess)) < start:
-            pose, start = guess, value
-        if not math.isfinite(start):
-            return pose
-        units, scale = self._units(pose, group), abs(start) or 1.0
-
-        @torch.enable_grad()
-        def look(x: np.ndarray) -> tuple[float, np.ndarray]:
-            parameters = torch.from_numpy(x.copy()).requires_grad_()
-            value = self._loss(*self.frame.moved(pose, group, units @ parameters))
-            if value is None or not bool(value.isfinite()):
-                return 2.0, 0 * x  # worse than the start: the step is shortened
-            (gradient,) = torch.autograd.grad(value / scale, parameters)
-            return float(value.detach()) / scale, gradient.numpy()
-
-        options = {"maxiter": ITERATIONS, "ftol": SMALL_GAIN, "gtol": 0.0, "maxls": TRIALS}
-        found = minimize(look, np.zeros(len(units)), jac=True, method="L-BFGS-B", options=options)
-        candidate = Affine(*self.frame.moved(pose, group, units @ torch.from_numpy(found.x)))
-        return candidate if self.value(candidate) < start else pose
+        pose = guess if self.value(guess) < self.value(pose) else pose
+        return lowered(self._loss, pose, self.frame, group, self._units(pose, group))
 
     def _units(self, pose: Affine, group: Alignment) -> Tensor:
         """Columns of parameters that change the brightness alike and move the image by about a step of the grid."""
@@ -89,3 +77,36 @@ class GivenLoss(Criterion):
             return even
         lower = torch.linalg.cholesky(curvature / size + RIDGE * torch.eye(len(even)))
         return torch.linalg.solve_triangular(lower.T, even, upper=True)
+
+
+def lowered(
+    loss: Callable[[Tensor, Tensor], Tensor | None], pose: Affine, frame: Frame, group: Alignment, units: Tensor
+) -> Affine:
+    """The pose after a motion of the group that lowers a loss, by L-BFGS, or the pose itself.
+
+    Args:
+        loss: of matrix and translation, differentiable; None where it has no value.
+        pose: where to start.
+        frame: what motions are counted in.
+        group: the motions to choose from.
+        units: columns of parameters that change the loss about alike.
+    """
+    start = loss(pose.matrix, pose.translation)
+    if start is None or not bool(start.isfinite()):
+        return pose
+    least, scale = float(start), abs(float(start)) or 1.0
+
+    @torch.enable_grad()
+    def look(x: np.ndarray) -> tuple[float, np.ndarray]:
+        parameters = torch.from_numpy(x.copy()).requires_grad_()
+        value = loss(*frame.moved(pose, group, units @ parameters))
+        if value is None or not bool(value.isfinite()):
+            return 2.0, 0 * x  # worse than the start: the step is shortened
+        (gradient,) = torch.autograd.grad(value / scale, parameters)
+        return float(value.detach()) / scale, gradient.numpy()
+
+    options = {"maxiter": ITERATIONS, "ftol": SMALL_GAIN, "gtol": 0.0, "maxls": TRIALS}
+    found = minimize(look, np.zeros(len(units)), jac=True, method="L-BFGS-B", options=options)
+    candidate = Affine(*frame.moved(pose, group, units @ torch.from_numpy(found.x)))
+    value = loss(candidate.matrix, candidate.translation)
+    return candidate if value is not None and float(value) < least else pose

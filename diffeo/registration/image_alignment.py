@@ -114,14 +114,23 @@ def turned(pose: Affine, where: Frame, group: Alignment) -> list[Affine]:
 
 def pyramid(source: Image, target: Image) -> list[tuple[Image, Image]]:
     """Both images, from coarse to fine, in steps of about the same length along all axes."""
-    grid, d = target.grid, target.grid.dim
-    finest = max((grid.cell * grid.size / FINEST[d]) ** (1 / d), min(grid.spacing), min(source.grid.spacing))
-    pair = single(source), single(target)
-    pairs = []
-    for level in range(LEVELS):
-        pair = in_steps(pair[0], 2**level * finest), in_steps(pair[1], 2**level * finest)
-        pairs.append(pair)
+    pairs = [finest_pair(source, target)]
+    for level in range(1, LEVELS):
+        step = 2**level * finest_step(source, target)
+        pairs.append((in_steps(pairs[-1][0], step), in_steps(pairs[-1][1], step)))
     return pairs[::-1]
+
+
+def finest_pair(source: Image, target: Image) -> tuple[Image, Image]:
+    """Both images as finely as poses are judged."""
+    step = finest_step(source, target)
+    return in_steps(single(source), step), in_steps(single(target), step)
+
+
+def finest_step(source: Image, target: Image) -> float:
+    """The step of the finest grids, in length units."""
+    grid, d = target.grid, target.grid.dim
+    return max((grid.cell * grid.size / FINEST[d]) ** (1 / d), min(grid.spacing), min(source.grid.spacing))
 
 
 def single(image: Image) -> Image:

@@ -14,7 +14,7 @@ from diffeo.kernels import GaussianKernel, Radial
 from diffeo.registration.image_settings import ImageSettings
 from diffeo.registration.pyramid import Level
 
-WEIGHT = 1e-3
+WEIGHT = 0.3  # of the energy, in squares of the size of the grid, that a flow or a geodesic spends
 RELAXATION = {
     2: 0.5,
     3: 0.32,

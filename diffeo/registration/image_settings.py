@@ -36,7 +36,7 @@ class ImageSettings:
     align: Alignment = field(default_factory=FullAffine)
     levels: Sequence[int] | None = None
     max_iterations: int | None = None
-    tolerance: float = 0.0
+    tolerance: float | None = None
     device: torch.device | str = "cpu"
     dtype: torch.dtype = torch.float32
     seed: int = 0

@@ -20,6 +20,8 @@ from diffeo.shapes import Compound, Image, PointShape
 
 LEAST = {2: 0.15, 3: 0.055}  # corner determinants of a descent's whole map are at least this: never near a fold
 ITERATIONS = (30, 150, 50)  # of a descent, from the finest level to the coarsest
+TIME_ERROR, REFINEMENTS = 0.05, 3  # of a step, by which doubling the time steps may move a point; doublings at most
+OPTIMIZER_ITERATIONS, TOLERANCE = (100, 50, 50), 0.01  # at most, of an optimizer; and the progress in five that ends it
 SCHEDULED = "the iterations of all levels were carried out"
 
 
@@ -52,15 +54,28 @@ class ImageRun:
             history = self.progress.run(phi, pair, self.weight(phi), stage, len(self.levels))
         assert phi is not None
         assert history is not None
+        phi = self.refined(phi)
         if isinstance(phi, GridDescent) and not history.converged:
             return phi, True, SCHEDULED
         return phi, history.converged, history.reason
 
+    def refined(self, phi: Diffeo) -> Diffeo:
+        """As many time steps as the map asks for, unless their number was given."""
+        grid = self.levels[-1].grid
+        for _ in range(0 if self.settings.steps else REFINEMENTS):
+            error = image_report.step_error(phi, grid)
+            if error is None or error < TIME_ERROR * min(grid.spacing):
+                break
+            phi = image_report.finer(phi)
+        return phi
+
     def weight(self, phi: Diffeo) -> float:
-        """λ; a descent is stopped instead, and the more it relaxes the smoother it is."""
+        """λ, for energies in sizes squared; a descent is stopped instead, and relaxes as much as its weight says."""
         if isinstance(phi, GridDescent):
             return 0.0
-        return WEIGHT if self.settings.weight is None else self.settings.weight
+        grid = self.levels[-1].grid
+        size = max(n * s for n, s in zip(grid.shape, grid.spacing, strict=True))
+        return (WEIGHT if self.settings.weight is None else self.settings.weight) / size**2
 
     def loss(self) -> Loss:
         """What is compared."""
@@ -69,8 +84,11 @@ class ImageRun:
     def stage(self, index: int) -> Stage:
         """The optimization at a level."""
         s, from_finest = self.settings, len(self.levels) - 1 - index
-        most = ITERATIONS[min(from_finest, len(ITERATIONS) - 1)]
-        return Stage(self.loss(), 1, min(most, s.max_iterations or most), s.tolerance, 0.0)
+        scheduled = s.model is GridDescent
+        iterations = ITERATIONS if scheduled else OPTIMIZER_ITERATIONS
+        most = iterations[min(from_finest, len(iterations) - 1)]
+        tolerance = (0.0 if scheduled else TOLERANCE) if s.tolerance is None else s.tolerance
+        return Stage(self.loss(), 1, min(most, s.max_iterations or most), tolerance, 0.0)
 
     @torch.no_grad()
     def finish(self, started: float) -> Registration:
