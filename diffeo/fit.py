@@ -247,9 +247,9 @@ class _Loop:
             stages=self.stage[1],
             max_iterations=self.max_iterations,
         )
-        if not self.history.records or record.objective <= min(r.objective for r in self.history.records):
-            self.best = self._snapshot()
         self.history.records.append(record)
+        if record.objective <= min(r.objective for r in self.history.records):
+            self.best = self._snapshot()
 
     def ended(self, max_iterations: int, tolerance: float, floor: float) -> bool:
         """Whether to stop, and why."""
@@ -269,24 +269,28 @@ class _Loop:
             return True
         return False
 
-    def _snapshot(self) -> dict[str, Tensor] | int:
+    def _snapshot(self) -> dict[str, Any]:
         if isinstance(self.phi, Grown):
-            return 0  # layers are only ever added where they help
+            return self.phi.growth()
         return {name: value.detach().clone() for name, value in self.phi.state_dict().items()}
 
-    def _load(self, snapshot: dict[str, Tensor] | int) -> None:
-        if isinstance(snapshot, dict):
+    def _load(self, snapshot: dict[str, Any]) -> None:
+        if isinstance(self.phi, Grown):
+            self.phi.regrow(snapshot)
+        else:
             self.phi.load_state_dict(snapshot)
 
     def restore(self) -> None:
         """Leave φ at the best point found."""
-        self._load(self.best)
+        values = [record.objective for record in self.history.records]
+        if not (isinstance(self.phi, Grown) and values[-1] <= min(values)):
+            self._load(self.best)
 
     def state(self) -> dict[str, Any]:
         """Everything needed to go on from here: nested dicts and lists of tensors, numbers and strings."""
         return {
             "phi": self.phi.growth() if isinstance(self.phi, Grown) else dict(self.phi.state_dict()),
-            "best": self.best if isinstance(self.best, dict) else None,
+            "best": self.best,
             "optimizer": None if self.optimizer is None else self.optimizer.state_dict(),
             "records": [[getattr(r, f.name) for f in fields(Record)] for r in self.history.records],
             "shrink": self.shrink,
@@ -300,12 +304,8 @@ class _Loop:
         self.history.records = [Record(*values) for values in state["records"]]
         self.started = time.perf_counter() - state["seconds"]
         self.shrink, self.stuck, self.history.reason = state["shrink"], state["stuck"], state["reason"]
-        if isinstance(self.phi, Grown):
-            self.phi.regrow(state["phi"])
-            self.best = 0
-        else:
-            self.phi.load_state_dict(state["phi"])
-            self.best = copy.deepcopy(state["best"])
+        self._load(state["phi"])
+        self.best = copy.deepcopy(state["best"])
         self.optimizer = self._new_optimizer()
         if self.optimizer is not None:
             self.optimizer.load_state_dict(state["optimizer"])

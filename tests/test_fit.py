@@ -6,8 +6,22 @@ import itertools
 import pytest
 import torch
 
-from diffeo import Descent, GaussianKernel, Geodesic, History, LandmarkLoss, MMDLoss, Points, fit, objective
+from diffeo import (
+    Descent,
+    GaussianKernel,
+    Geodesic,
+    Grid,
+    History,
+    Image,
+    LandmarkLoss,
+    MMDLoss,
+    Points,
+    SSDLoss,
+    fit,
+    objective,
+)
 from diffeo.core import Loss
+from diffeo.flows import GridDescent
 from diffeo.solvers import RK4
 from tests.registration.shapes import bent, cloud
 
@@ -136,6 +150,21 @@ def test_growth_is_a_descent():
     values = [r.data for r in history.records]
     assert all(b < a for a, b in itertools.pairwise(values))
     assert len(phi.fields) >= 10
+
+
+def test_what_grew_too_far_goes_back_to_the_best_point():
+    """A step that is too long for the last bit of the way makes things worse before the fit ends."""
+    grid = Grid((24, 24), torch.eye(3))
+    y, x = grid.indices(torch.zeros(()).double())
+    source, target = (Image(torch.exp(-((x - a) ** 2 + (y - 12) ** 2) / 18)[None], grid) for a in (11.0, 13.5))
+    grown = GridDescent(grid, GaussianKernel(1.5), torch.zeros(2, 24, 24).double(), step=1.5)
+    history = fit(grown, [(source, target)], SSDLoss(), weight=0.0, tolerance=0.0)
+    values = [r.objective for r in history.records]
+    assert min(values) < 0.9 * min(values[0], values[-1])
+    assert float(objective(grown, [(source, target)], SSDLoss(), 0.0).total) == min(values)
+    again = GridDescent(grid, GaussianKernel(1.5), torch.zeros(2, 24, 24).double(), step=1.5)
+    fit(again, [(source, target)], SSDLoss(), weight=0.0, tolerance=0.0, state=history.state)
+    assert torch.equal(again.u, grown.u)
 
 
 def test_accepted_points_are_not_computed_twice():
