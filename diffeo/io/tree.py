@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,12 @@ def save_tree(path: str | os.PathLike[str], tree: Any, metadata: dict[str, Any] 
         path: where to.
         tree: dictionaries (keys are strings, integers, floats, booleans or None), lists and tuples of tensors (any
             dtype and shape), numbers, strings, booleans and None. Floats come back exactly, infinities and NaN too.
-            Sub-classes come back as the plain type: a named tuple as a tuple.
+            Sub-classes come back as the plain type: a named tuple as a tuple. Tensors that are the same memory are
+            written once, and come back as many.
         metadata: what JSON can hold, stored beside the tree, readable without it.
     Raises: ValueError for anything else in the tree, saying where; or if the file cannot be written.
     """
-    tensors: dict[str, Tensor] = {}
+    tensors = _Tensors()
     skeleton = _encoded(tree, "", tensors)
     try:
         beside = json.dumps({} if metadata is None else metadata)
@@ -37,7 +39,7 @@ def save_tree(path: str | os.PathLike[str], tree: Any, metadata: dict[str, Any] 
         raise ValueError(f"the metadata of {path} must be what JSON can hold: {error}.") from None
     header = {"format": _FORMAT, "version": str(_VERSION), "tree": json.dumps(skeleton), "metadata": beside}
     with replacing(path) as temporary:
-        temporary.write_bytes(save(tensors, header))
+        temporary.write_bytes(save(tensors.named, header))
 
 
 def load_tree(path: str | os.PathLike[str]) -> tuple[Any, dict[str, Any]]:
@@ -58,7 +60,7 @@ def load_tree(path: str | os.PathLike[str]) -> tuple[Any, dict[str, Any]]:
         raise ValueError(f"cannot read {path}: {error.strerror or error}.") from None
     _check_version(path, header)
     try:
-        return _decoded(json.loads(header["tree"]), tensors), json.loads(header["metadata"])
+        return _decoded(json.loads(header["tree"]), tensors, set()), json.loads(header["metadata"])
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RuntimeError):
         raise ValueError(f"cannot read {path}: what it says about its content is damaged.") from None
 
@@ -72,7 +74,20 @@ def _check_version(path: Path, header: dict[str, str]) -> None:
         )
 
 
-def _encoded(node: Any, where: str, tensors: dict[str, Tensor]) -> Any:
+@dataclass
+class _Tensors:
+    """What is written beside the tree.
+
+    Attributes:
+        named: copies of the tensors, by the names that tell where they are.
+        names: the name of what lies at a place in memory; the tree holds on to it meanwhile.
+    """
+
+    named: dict[str, Tensor] = field(default_factory=dict)
+    names: dict[Any, str] = field(default_factory=dict)
+
+
+def _encoded(node: Any, where: str, tensors: _Tensors) -> Any:
     """JSON for a node; its tensors are put into ``tensors``, under the names that tell where they are.
 
     Lists, texts, whole numbers, booleans and None are themselves; all else is an object with one key, its kind.
@@ -105,30 +120,38 @@ def _key(key: Any, where: str) -> Any:
     )
 
 
-def _encoded_tensor(tensor: Tensor, where: str, tensors: dict[str, Tensor]) -> dict[str, str]:
+def _encoded_tensor(tensor: Tensor, where: str, tensors: _Tensors) -> dict[str, str]:
+    kind = str(tensor.dtype).removeprefix("torch.") if tensor.is_complex() else "tensor"
+    # how the memory is read counts, too: conjugates and negatives may be views
+    place = (tensor.device, tensor.dtype, tensor.data_ptr(), tensor.shape, tensor.stride())
+    place = (*place, tensor.is_conj(), tensor.is_neg())
+    if place in tensors.names:
+        return {kind: tensors.names[place]}
     name = where or "tensor"
-    while name in tensors:
+    while name in tensors.named:
         name += "'"
     plain = tensor.detach().cpu()
-    kind = "tensor"
     if plain.is_complex():
-        kind, plain = str(plain.dtype).removeprefix("torch."), torch.view_as_real(plain.resolve_conj())
-    # a copy: safetensors refuses tensors that share memory, as the views of a parameter do
-    tensors[name] = plain.resolve_neg().clone(memory_format=torch.contiguous_format)
+        plain = torch.view_as_real(plain.resolve_conj())
+    # a copy: safetensors refuses tensors that share a part of their memory, as the views of a parameter do
+    tensors.named[name] = plain.resolve_neg().clone(memory_format=torch.contiguous_format)
+    tensors.names[place] = name
     return {kind: name}
 
 
-def _decoded(node: Any, tensors: dict[str, Tensor]) -> Any:
-    """The inverse of ``_encoded``."""
+def _decoded(node: Any, tensors: dict[str, Tensor], given: set[str]) -> Any:
+    """The inverse of ``_encoded``; tensors that were given once already are copied, so that none shares memory."""
     if isinstance(node, list):
-        return [_decoded(item, tensors) for item in node]
+        return [_decoded(item, tensors, given) for item in node]
     if not isinstance(node, dict):
         return node
     ((kind, value),) = node.items()
     if kind == "float":
         return float.fromhex(value)
     if kind == "dict":
-        return {_decoded(k, tensors): _decoded(v, tensors) for k, v in value}
+        return {_decoded(k, tensors, given): _decoded(v, tensors, given) for k, v in value}
     if kind == "tuple":
-        return tuple(_decoded(item, tensors) for item in value)
-    return tensors[value] if kind == "tensor" else torch.view_as_complex(tensors[value])
+        return tuple(_decoded(item, tensors, given) for item in value)
+    tensor = tensors[value].clone() if value in given else tensors[value]
+    given.add(value)
+    return tensor if kind == "tensor" else torch.view_as_complex(tensor)

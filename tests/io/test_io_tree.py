@@ -1,5 +1,6 @@
 """Trees of tensors come back exactly, and nothing else is taken for one."""
 
+import json
 import math
 import re
 
@@ -82,6 +83,41 @@ def test_views_strides_and_gradients(tmp_path):
         assert torch.equal(back[name], value)
         assert back[name].is_contiguous()
         assert not back[name].requires_grad
+
+
+def test_the_same_memory_is_written_once_and_comes_back_as_tensors_of_their_own(tmp_path):
+    """Also a view of all of it is the same memory; what is read otherwise (its conjugate) or partly is not."""
+    a, z = torch.arange(3000.0), torch.complex(torch.arange(500.0), torch.ones(500))
+    phi = torch.nn.Parameter(a)
+    once, many = {"a": a, "z": z}, {"a": a, "state": [phi, phi.detach(), a.view(3000)], "z": (z, z.view(500))}
+    save_tree(tmp_path / "once", once)
+    save_tree(tmp_path / "many", many)
+    assert (tmp_path / "many").stat().st_size < (tmp_path / "once").stat().st_size + 500
+    back, _ = load_tree(tmp_path / "many")
+    assert same(back, {"a": a, "state": [a, a, a], "z": (z, z)})
+    back["a"].zero_()
+    back["z"][0].zero_()
+    assert same(back["state"], [a, a, a])
+    assert same(back["z"][1], z)
+    others = {
+        "a": a,
+        "part": a[:1000],
+        "shape": a.view(3, 1000),
+        "z": z,
+        "conjugate": z.conj(),
+        "bits": a.view(torch.int32),
+    }
+    save_tree(tmp_path / "others", others)
+    assert same(load_tree(tmp_path / "others")[0], {name: value.resolve_conj() for name, value in others.items()})
+
+
+def test_files_in_which_everything_is_written_as_often_as_it_occurs_are_read(tmp_path):
+    """As before version 1 learned to write the same memory once."""
+    a = torch.arange(5.0)
+    skeleton = {"dict": [["map", {"tensor": "map"}], ["state", [{"tensor": "state.0"}, {"float": (0.5).hex()}]]]}
+    header = {"format": "diffeo-tree", "version": "1", "tree": json.dumps(skeleton), "metadata": "{}"}
+    save_file({"map": a, "state.0": a.clone()}, tmp_path / "t", header)
+    assert same(load_tree(tmp_path / "t")[0], {"map": a, "state": [a, 0.5]})
 
 
 def test_names_in_the_file_tell_where_a_tensor_is(tmp_path):
