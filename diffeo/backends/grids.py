@@ -89,7 +89,7 @@ class GridLoops(ABC):
     def repaired(self, u: Tensor, least: float) -> Tensor:
         """u, smoothed around the points whose corner determinant is below ``least``, and only there, until none is.
 
-        After `SWEEPS` it is returned as it is then.
+        After `SWEEPS` it is returned as it is then. Points of the border that do not move stay: nothing moves beyond.
         """
 
 

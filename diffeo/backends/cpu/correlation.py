@@ -86,14 +86,15 @@ def coefficients(sums, counts, weights, floors, out):
 
 
 @njit(**OPTIONS)
-def correlation(a, b, weights, radius, floors, gradient, start, stop):
-    """Σ_y w_y c_y over slabs y in start..stop, and the gradient in a over the same slabs, of all windows.
+def correlation(a, b, weights, radius, floors, gradient, values, start, stop):
+    """Σ w_y c_y of the points y of every slab in start..stop, and the gradient in a over these slabs, of all windows.
 
     Args:
         a, b: images (n0, n1, n2), of mean about 0; b may be anything that a is to look like.
         weights: w, shape (n0, n1, n2), or (1, n1, n2) for the same in all slabs.
         floors: added to the variances.
         gradient: shape (n0, n1, n2).
+        values: one per slab, (n0,), float64: their sum does not depend on who computed which.
     """
     n0, n1, n2 = a.shape
     length, dtype = 2 * radius + 1, a.dtype
@@ -104,7 +105,7 @@ def correlation(a, b, weights, radius, floors, gradient, start, stop):
     filtered, counts, per_slab = np.empty((n1, n2), dtype), np.empty((n1, n2), dtype), np.empty((n1, n2), dtype)
     none = nothing[:n2]
     box(np.ones((n1, n2), dtype), ones, padded, filtered, none, per_slab)
-    total, first, last = 0.0, max(0, start - 2 * radius), min(n0, stop + 2 * radius)
+    first, last = max(0, start - 2 * radius), min(n0, stop + 2 * radius)
     for s in range(first, last + 2 * radius):
         if s < last:
             products(a[s], b[s], stack)
@@ -121,7 +122,7 @@ def correlation(a, b, weights, radius, floors, gradient, start, stop):
                     counts[j, k] = per_slab[j, k] * depth
             value = coefficients(sums, counts, weights[y % weights.shape[0]], floors, found)
             if start <= y < stop:
-                total += value
+                values[y] = value
             for c in range(3):
                 box(found[c], ones, padded, filtered, none, outer[c, y % length].reshape(n1, n2))
         x = y - radius  # where the gradient is complete
@@ -134,4 +135,3 @@ def correlation(a, b, weights, radius, floors, gradient, start, stop):
                     gradient[x, j, k] = (
                         b[x, j, k] * gathered[0, j, k] - a[x, j, k] * gathered[1, j, k] + gathered[2, j, k]
                     )
-    return total

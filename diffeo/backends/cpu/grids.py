@@ -59,15 +59,14 @@ class CPUGrids(GridLoops):
         in_values, in_index = self.sample_pull(values, indices(matrix, offset, u), cotangent, needs)
         if in_index is None:
             return in_values, None
-        return in_values, (matrix.to(u).T @ in_index.flatten(1)).reshape(u.shape)
+        return in_values, (matrix.detach().to(u).T @ in_index.flatten(1)).reshape(u.shape)
 
     def invert(self, u: Tensor, index: Tensor) -> Tensor:
         """Every point alone, in one pass."""
         displacement, at = in_frame(u, rows=3), three_rows(index)
         out = np.empty_like(at)
-        reach = 1 + max(displacement.shape) + float(np.abs(at).max(initial=0.0))
-        tolerance = at.dtype.type(ROUNDING * np.finfo(at.dtype).eps * reach)
-        share(lambda a, b: interpolation.invert(displacement, at, out, tolerance, a, b), at.shape[1], 50 * out.size)
+        rounding = at.dtype.type(ROUNDING * np.finfo(at.dtype).eps)
+        share(lambda a, b: interpolation.invert(displacement, at, out, rounding, a, b), at.shape[1], 50 * out.size)
         return torch.from_numpy(out[3 - len(index) :]).reshape(index.shape)
 
     def convolve(self, values: Tensor, taps: Sequence[Tensor]) -> Tensor:
@@ -93,10 +92,10 @@ class CPUGrids(GridLoops):
             w = np.full((1, *a.shape[1:]), 1 / a.size, a.dtype)
         else:
             w = in_three_axes((weights / weights.sum()).to(moved)[None])[0]
-        gradient, values = np.empty_like(a), []
+        gradient, values = np.empty_like(a), np.empty(len(a))
         floors = floors.astype(a.dtype)
-        over(lambda p, q: values.append(correlation.correlation(a, b, w, radius, floors, gradient, p, q)), a.shape)
-        return Correlation(moved.new_tensor(sum(values)), torch.from_numpy(gradient).reshape(moved.shape))
+        over(lambda p, q: correlation.correlation(a, b, w, radius, floors, gradient, values, p, q), a.shape)
+        return Correlation(moved.new_tensor(values.sum()), torch.from_numpy(gradient).reshape(moved.shape))
 
     def slopes(self, values: Tensor, weights: Tensor) -> Tensor:
         """One pass."""

@@ -185,13 +185,13 @@ def solve(u, j0, j1, j2, y0, y1, y2, enough):
     f, g, h = displaced(u, y0, y1, y2)
     r0, r1, r2 = y0 + f[0] - j0, y1 + g[0] - j1, y2 + h[0] - j2
     residual, damping, determinant = r0 * r0 + r1 * r1 + r2 * r2, one, one
-    for _ in range(STEPS):
+    for step in range(STEPS + 1):
         a00, a01, a02 = one + f[1], f[2], f[3]
         a10, a11, a12 = g[1], one + g[2], g[3]
         a20, a21, a22 = h[1], h[2], one + h[3]
         c0, c1, c2 = a11 * a22 - a12 * a21, a12 * a20 - a10 * a22, a10 * a21 - a11 * a20
         determinant = a00 * c0 + a01 * c1 + a02 * c2
-        if residual <= enough or damping < small:
+        if residual <= enough or damping < small or step == STEPS:
             break
         s = damping / determinant
         e0, e1 = a02 * a21 - a01 * a22, a01 * a12 - a02 * a11
@@ -212,16 +212,21 @@ def solve(u, j0, j1, j2, y0, y1, y2, enough):
 
 
 @njit(**OPTIONS)
-def invert(u, index, out, tolerance, start, stop):
+def invert(u, index, out, rounding, start, stop):
     """The y with y + u(y) = index, every point alone, into out (3, n); NaN where there is none.
 
     Where Newton's method is caught at the border of a cell, it starts again from around the point.
+
+    Args:
+        rounding: the residual that is small enough, as a part of the coordinates and of the size of the grid.
     """
     R = u.dtype.type
-    enough = tolerance * tolerance
-    accepted = R(64) * enough
+    size = R(1 + max(u.shape[1], u.shape[2], u.shape[3]))
     for n in range(start, stop):
         j0, j1, j2 = index[0, n], index[1, n], index[2, n]
+        tolerance = rounding * (size + max(abs(j0), abs(j1), abs(j2)))
+        enough = tolerance * tolerance
+        accepted = R(64) * enough
         f, g, h = displaced(u, j0, j1, j2)
         z0, z1, z2 = j0 - f[0], j1 - g[0], j2 - h[0]
         y0, y1, y2, residual, determinant = solve(u, j0, j1, j2, z0, z1, z2, enough)

@@ -58,10 +58,22 @@ def corner_determinants(u, out, start, stop):
                 out[p, q, r] = least_corner(u, p, q, r, shape)
 
 
+@njit(inline="always", **OPTIONS)
+def at_end(k, n):
+    """Whether an axis of more than one point ends at this one."""
+    return n > 1 and (k == 0 or k == n - 1)
+
+
 @njit(**OPTIONS)
 def relax(u, p, q, r, shape):
-    """Move u at a point halfway to the mean of its neighbors; beyond the grid, they are like the point itself."""
+    """Move u at a point halfway to the mean of its neighbors; beyond the grid, they are like the point itself.
+
+    A point of the border that does not move at all stays: nothing moves beyond it.
+    """
     n0, n1, n2 = shape
+    still = u[0, p, q, r] == 0 and u[1, p, q, r] == 0 and u[2, p, q, r] == 0
+    if still and (at_end(p, n0) or at_end(q, n1) or at_end(r, n2)):
+        return
     half, sixth = u.dtype.type(0.5), u.dtype.type(1 / 6)
     for c in range(3):
         here = u[c, p, q, r]

@@ -23,7 +23,8 @@ class DenseGrids(GridLoops):
         flat, where = values.flatten(1), index.flatten(1)
         # far outside is as good as just outside, and does not overflow an integer
         limit = torch.tensor([float(n) for n in shape], dtype=where.dtype, device=where.device)[:, None]
-        low = torch.minimum(where.detach().nan_to_num(nan=-2.0).clamp(min=-2.0), limit).floor()
+        where = torch.minimum(where.nan_to_num(nan=-2.0).clamp(min=-2.0), limit)
+        low = where.detach().floor()
         part = where - low
         total = flat.new_zeros(len(flat), where.shape[1])
         for corner in itertools.product((0, 1), repeat=len(shape)):
@@ -41,7 +42,7 @@ class DenseGrids(GridLoops):
         self, values: Tensor, index: Tensor, cotangent: Tensor, needs: tuple[bool, bool]
     ) -> tuple[Tensor | None, Tensor | None]:
         """By automatic differentiation."""
-        recorded = torch.is_grad_enabled()
+        recorded = torch.is_grad_enabled() and any(t.requires_grad for t in (values, index, cotangent))
         with torch.enable_grad():
             inputs = [t if recorded else t.detach().requires_grad_() for t in (values, index)]
             inputs = [t if t.requires_grad else t.detach().requires_grad_() for t in inputs]
@@ -64,10 +65,11 @@ class DenseGrids(GridLoops):
             return in_values, None
         return in_values, torch.einsum("ab,a...->b...", matrix.to(u), in_index)
 
+    @torch.no_grad()
     def invert(self, u: Tensor, index: Tensor) -> Tensor:
         """Damped Newton for all points together, each with a damping of its own."""
-        target, reach = index.flatten(1), 1 + max(u.shape) + float(index.abs().amax()) if index.numel() else 1.0
-        tolerance = 16 * torch.finfo(u.dtype).eps * reach
+        target = index.flatten(1)
+        tolerance = 16 * torch.finfo(u.dtype).eps * (1 + max(u.shape) + target.abs().amax(0))
         y = target - self.sample(u, target)
         value, slope = self._with_slope(u, y)
         residual, damping = (value - target).norm(dim=0), torch.ones_like(y[0])
@@ -86,7 +88,7 @@ class DenseGrids(GridLoops):
                 torch.where(better, trial_residual, residual),
             )
             damping = torch.where(better, (2 * damping).clamp(max=1), damping / 2)
-        good = (residual <= 1e3 * tolerance) & (torch.linalg.det(slope) > 0)
+        good = (residual <= 8 * tolerance) & (torch.linalg.det(slope) > 0)
         return torch.where(good, y, torch.nan).reshape(index.shape)
 
     def _with_slope(self, u: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -128,6 +130,7 @@ class DenseGrids(GridLoops):
             return self.convolve(f[None], [one] * f.ndim)[0]
 
         count = box(torch.ones_like(a))
+        a, b = a - a.detach().mean(), b - b.detach().mean()  # changes nothing, and costs no digits where it is large
         floor_a, floor_b = (FLAT * (f.detach() - f.detach().mean()).square().mean() for f in (a, b))
         mean_a, mean_b = box(a) / count, box(b) / count
         var_a = (box(a * a) / count - mean_a * mean_a).clamp(min=0)
@@ -170,7 +173,7 @@ class DenseGrids(GridLoops):
 
     def repaired(self, u: Tensor, least: float) -> Tensor:
         """Sweeps of half the mean of the neighbors, where it is needed."""
-        d = u.ndim - 1
+        d, still = u.ndim - 1, (u == 0).all(0) & on_border(u)
         for _ in range(SWEEPS):
             bad = (self.corner_determinants(u) < least).to(u)
             if not bool(bad.any()):
@@ -182,8 +185,18 @@ class DenseGrids(GridLoops):
                 ahead = torch.cat([u.narrow(axis, 1, n - 1), u.narrow(axis, n - 1, 1)], axis)
                 behind = torch.cat([u.narrow(axis, 0, 1), u.narrow(axis, 0, n - 1)], axis)
                 mean = mean + (ahead + behind) / (2 * d)
-            u = torch.where(near, 0.5 * u + 0.5 * mean, u)
+            u = torch.where(near & ~still, 0.5 * u + 0.5 * mean, u)
         return u
+
+
+def on_border(u: Tensor) -> Tensor:
+    """Where an axis of more than one point ends, shape S, for u of shape (d, *S)."""
+    border = torch.zeros_like(u[0], dtype=torch.bool)
+    for axis, n in enumerate(border.shape):
+        if n > 1:
+            border.select(axis, 0).fill_(True)
+            border.select(axis, -1).fill_(True)
+    return border
 
 
 def indices(matrix: Tensor, offset: Tensor, u: Tensor) -> Tensor:
