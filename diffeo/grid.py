@@ -123,9 +123,13 @@ class Grid:
         return [self.box([a] + [0] * len(rest), [b, *rest]) for a, b in itertools.pairwise(cuts)]
 
     def shrunk(self, factors: Sequence[int]) -> Grid:
-        """The grid of blocks of ``factors`` points each, at their centers; what does not fill a block is left out."""
-        f = torch.tensor(list(factors), dtype=torch.float64)
+        """The grid of blocks of ``factors`` points each, at their centers; what does not fill a block is left out.
+
+        An axis of fewer points than a block is one block.
+        """
+        factors = [min(n, k) for n, k in zip(self.shape, factors, strict=True)]
+        f = torch.tensor(factors, dtype=torch.float64)
         affine = self.affine.clone()
         affine[: self.dim, : self.dim] = self.linear * f
         affine[: self.dim, self.dim] = self.origin + self.linear @ ((f - 1) / 2)
-        return Grid(tuple(max(1, n // k) for n, k in zip(self.shape, factors, strict=True)), affine)
+        return Grid(tuple(n // k for n, k in zip(self.shape, factors, strict=True)), affine)

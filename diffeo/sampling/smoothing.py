@@ -50,15 +50,14 @@ def shrink(values: Tensor, factors: Sequence[int], background: float = 0.0) -> T
         factors: points per block along each axis.
         background: what the values are outside of the grid.
     """
+    factors = [min(n, k) for n, k in zip(values.shape[1:], factors, strict=True)]
     if all(k == 1 for k in factors):
         return values
     smooth = gaussian_smooth(values - background, [0.25 * k if k > 1 else 0.0 for k in factors])
     for axis, k in enumerate(factors, start=1):
-        if k > 1 and smooth.shape[axis] >= k:
+        if k > 1:
             blocks = smooth.narrow(axis, 0, smooth.shape[axis] // k * k).unflatten(axis, (-1, k))
             smooth = blocks.mean(axis + 1)
-        elif k > 1:
-            smooth = smooth.mean(axis, keepdim=True)
     return smooth + background
 
 
