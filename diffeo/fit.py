@@ -132,6 +132,7 @@ def fit(
     max_iterations: int = 200,
     tolerance: float = 1e-5,
     floor: float = 0.0,
+    goal: float = -math.inf,
     callbacks: Sequence[Callable[[Record], None]] = (),
     save: Callable[[dict[str, Any]], None] | None = None,
     state: dict[str, Any] | None = None,
@@ -148,6 +149,7 @@ def fit(
         max_iterations: outer iterations at most.
         tolerance: converged when five iterations lower the objective by less than this fraction of it,
         floor: or by less than this.
+        goal: converged, too, when the data term is no larger than this.
         callbacks: called with every `Record`.
         save: called after every iteration with everything that ``state`` needs to go on exactly from there.
         state: what ``save`` was given.
@@ -161,7 +163,7 @@ def fit(
     loop = _Loop(phi, Problem(phi, pairs, loss, weight), optimizer, stage, max_iterations)
     loop.resume(state) if state else loop.begin()
     try:
-        while not loop.ended(max_iterations, tolerance, floor):
+        while not loop.ended(max_iterations, tolerance, floor, goal):
             loop.iterate()
             for callback in callbacks:
                 callback(loop.history[-1])
@@ -251,9 +253,12 @@ class _Loop:
         if record.objective <= min(r.objective for r in self.history.records):
             self.best = self._snapshot()
 
-    def ended(self, max_iterations: int, tolerance: float, floor: float) -> bool:
+    def ended(self, max_iterations: int, tolerance: float, floor: float, goal: float) -> bool:
         """Whether to stop, and why."""
         values = [record.objective for record in self.history.records]
+        if self.history[-1].data <= goal:
+            self.history.converged, self.history.reason = True, "the data term is as low as it was to be"
+            return True
         if self.stuck:
             diverged = self.history.reason.startswith("diverged")
             self.history.converged = not diverged

@@ -9,8 +9,8 @@ import torch
 from diffeo.core import Compose, Diffeo, Loss, Shape
 from diffeo.flows import GridDescent, Warp
 from diffeo.registration import image_report, report
+from diffeo.registration.common_alignment import align_shapes
 from diffeo.registration.coverage import check_overlap
-from diffeo.registration.image_alignment import align_images
 from diffeo.registration.image_models import WEIGHT, start, transferred
 from diffeo.registration.image_settings import ImageSettings, prepared
 from diffeo.registration.pyramid import default_levels, images, levels
@@ -22,6 +22,7 @@ LEAST = {2: 0.15, 3: 0.055}  # corner determinants of a descent's whole map are 
 ITERATIONS = (30, 150, 50)  # of a descent, from the finest level to the coarsest
 TIME_ERROR, REFINEMENTS = 0.05, 3  # of a step, by which doubling the time steps may move a point; doublings at most
 OPTIMIZER_ITERATIONS, TOLERANCE = (100, 50, 50), 0.01  # at most, of an optimizer; and the progress in five that ends it
+AGREE = 1e-6  # a loss of images that agree is 0: with less, nothing is moved
 SCHEDULED = "the iterations of all levels were carried out"
 
 
@@ -38,7 +39,7 @@ class ImageRun:
         self.source, self.target, self.settings, self.progress = source, target, settings, progress
         progress.open((source, target), settings.described() | {"versions": report.versions()})
         a, b = self.prepared, self.fixed = prepared(source, target, settings)
-        self.motion = align_images(images(a)[0], images(b)[0], settings.align)
+        self.motion = align_shapes(a, b, settings.align, self.loss())
         self.moving = a if self.motion is None else moved(a, self.motion.matrix, self.motion.translation)
         check_overlap(images(self.moving)[0], images(b)[0])
         factors = settings.levels or default_levels(images(b)[0].grid)
@@ -88,7 +89,7 @@ class ImageRun:
         iterations = ITERATIONS if scheduled else OPTIMIZER_ITERATIONS
         most = iterations[min(from_finest, len(iterations) - 1)]
         tolerance = (0.0 if scheduled else TOLERANCE) if s.tolerance is None else s.tolerance
-        return Stage(self.loss(), 1, min(most, s.max_iterations or most), tolerance, 0.0)
+        return Stage(self.loss(), 1, min(most, s.max_iterations or most), tolerance, 0.0, AGREE)
 
     @torch.no_grad()
     def finish(self, started: float) -> Registration:

@@ -69,7 +69,8 @@ def levels(source: Shape, target: Shape, factors: Sequence[int]) -> list[Level]:
     for factor, shrink in zip(factors, per_axis, strict=True):
         grid = work.shrunk(shrink)
         step = grid.cell ** (1 / grid.dim)
-        found.append(Level(factor, step, grid, coarse_source(source, grid), coarse_target(target, work, shrink)))
+        coarse = coarse_source(source, work, shrink), coarse_target(target, work, shrink)
+        found.append(Level(factor, step, grid, *coarse))
     return found
 
 
@@ -88,16 +89,39 @@ def coarse_target(shape: Shape, work: Grid, factors: tuple[int, ...]) -> Shape:
     return shape.resampled(work).shrunk(factors) if isinstance(shape, Image) else shape
 
 
-def coarse_source(shape: Shape, grid: Grid) -> Shape:
-    """The shape with its images as coarse as a grid, and to be sampled there."""
+def coarse_source(shape: Shape, work: Grid, factors: tuple[int, ...]) -> Shape:
+    """The shape with its images about as coarse as the working grid shrunk, and to be sampled there."""
     if isinstance(shape, Compound):
-        return Compound([coarse_source(part, grid) for part in shape.parts])
+        return Compound([coarse_source(part, work, factors) for part in shape.parts])
     if not isinstance(shape, Image):
         return shape
-    step = grid.cell ** (1 / grid.dim)
-    axes = zip(shape.grid.spacing, shape.grid.shape, strict=True)
-    factors = tuple(max(1, min(round(step / s), n // FEWEST)) for s, n in axes)
-    return shape.shrunk(factors).on(grid)
+    grid = work.shrunk(factors)
+    if max(factors) > 1 and aligned(shape.grid, work):
+        return shape.resampled(covering(work, shape.grid, factors)).shrunk(factors).on(grid)
+    across = torch.linalg.inv(grid.linear) @ shape.grid.linear  # the source's steps, in steps of the grid
+    axes = zip(across.norm(dim=0).tolist(), shape.grid.shape, strict=True)
+    own = tuple(max(1, min(round(1 / step), n // FEWEST)) for step, n in axes)
+    return shape.shrunk(own).on(grid)
+
+
+def aligned(grid: Grid, other: Grid) -> bool:
+    """Whether the points of two grids coincide, as far as both reach, up to a thousandth of a step.
+
+    Their blocks then do so too if they begin alike: images that are equal stay equal when they are shrunk.
+    """
+    matrix, offset = grid.from_index_of(other)
+    reach = torch.tensor(other.shape, dtype=torch.float64)
+    error = (matrix - torch.eye(grid.dim)).abs() @ reach + (offset - offset.round()).abs()
+    return float(error.max()) < 1e-3
+
+
+def covering(work: Grid, other: Grid, factors: Sequence[int]) -> Grid:
+    """The working grid, extended by whole blocks of ``factors`` points until it covers another, aligned grid."""
+    first = work.to_index(other.origin[None])[0].round().long().tolist()
+    lower = [min(0, i // k * k) for i, k in zip(first, factors, strict=True)]
+    ends = zip(first, other.shape, work.shape, factors, strict=True)
+    upper = [max(m, -(-(i + n) // k) * k) for i, n, m, k in ends]
+    return work.box(lower, upper)
 
 
 def working_grid(target: Image, source: Image, multiple: Sequence[int]) -> Grid:

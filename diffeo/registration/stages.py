@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ class Stage:
         max_iterations: outer iterations at most.
         tolerance: relative progress, over a few iterations, at which it ends.
         floor: absolute progress at which it ends: coarse stages need not be exact.
+        goal: the data term at which it ends.
     """
 
     loss: Loss
@@ -39,6 +41,7 @@ class Stage:
     max_iterations: int
     tolerance: float
     floor: float
+    goal: float = -math.inf
 
 
 @dataclass
@@ -75,6 +78,7 @@ class Progress:
             max_iterations=stage.max_iterations,
             tolerance=stage.tolerance,
             floor=stage.floor,
+            goal=stage.goal,
             callbacks=self.callbacks,
             save=save if self.checkpoint is not None else None,
             state=state,
