@@ -64,6 +64,7 @@ def inner(phi: Diffeo) -> list[Diffeo]:
     return [part.phi if isinstance(part, Inverse) else part for part in parts(phi)]
 
 
+@torch.no_grad()
 def step_error(phi: Diffeo, grid: Grid) -> float | None:
     """The largest move of φ⁻¹(x), x on a coarse grid, when the number of steps is doubled; None for other maps."""
     if not any(isinstance(part, Flow) for part in inner(phi)):
