@@ -27,7 +27,7 @@ def box(source, ones, padded, filtered, nothing, out):
         padded[radius : radius + n2] = source[j]
         along(filtered[j], padded, ones)
     for j in range(n1):
-        across(out[j], filtered, j - radius, nothing, ones, n1)
+        across(out[j], filtered, j - radius, nothing, ones, n1, n1)
 
 
 @njit(**OPTIONS)

@@ -10,28 +10,32 @@ from diffeo.backends.cpu.rows import across, along
 
 
 @njit(**OPTIONS)
-def filter_slabs(values, taps1, taps2, out, start, stop):
-    """The last two axes of values (n0, n1, n2), for slabs start to stop."""
-    n1, n2 = values.shape[1], values.shape[2]
+def filter_slab(slab, taps1, taps2, padded, filtered, nothing, out):
+    """Both axes of a slab (n1, n2), into out."""
+    n1, n2 = slab.shape
     r2 = len(taps2) // 2
-    filtered, nothing = np.empty((n1, n2), values.dtype), np.zeros(n2, values.dtype)
-    padded = np.zeros(n2 + 2 * r2, values.dtype)
-    for i in range(start, stop):
-        for j in range(n1):
-            padded[r2 : r2 + n2] = values[i, j]
-            along(filtered[j], padded, taps2)
-        for j in range(n1):
-            across(out[i, j], filtered, j - len(taps1) // 2, nothing, taps1, n1)
+    for j in range(n1):
+        padded[r2 : r2 + n2] = slab[j]
+        along(filtered[j], padded, taps2)
+    for j in range(n1):
+        across(out[j], filtered, j - len(taps1) // 2, nothing[:n2], taps1, n1, n1)
 
 
 @njit(**OPTIONS)
-def filter_across(values, taps, out, start, stop):
-    """The first axis of values (n0, n1, n2), for slabs start to stop; every slab is one long row."""
+def separable(values, taps0, taps1, taps2, out, start, stop):
+    """All axes of values (n0, n1, n2), for slabs start to stop: slabs first, of which a ring stays in the cache."""
     n0, n1, n2 = values.shape
-    rows, targets = values.reshape(n0, n1 * n2), out.reshape(n0, n1 * n2)
+    r0 = len(taps0) // 2
+    length = 2 * r0 + 1
+    ring = np.empty((length, n1 * n2), values.dtype)
+    padded, filtered = np.zeros(n2 + len(taps2) - 1, values.dtype), np.empty((n1, n2), values.dtype)
     nothing = np.zeros(n1 * n2, values.dtype)
-    for i in range(start, stop):
-        across(targets[i], rows, i - len(taps) // 2, nothing, taps, n0)
+    for s in range(max(0, start - r0), stop + r0):
+        if s < n0:
+            filter_slab(values[s], taps1, taps2, padded, filtered, nothing, ring[s % length].reshape(n1, n2))
+        i = s - r0
+        if start <= i < stop:
+            across(out[i].reshape(-1), ring, i - r0, nothing, taps0, n0, length)
 
 
 @njit(**OPTIONS)

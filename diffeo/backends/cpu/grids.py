@@ -70,18 +70,13 @@ class CPUGrids(GridLoops):
         return torch.from_numpy(out[3 - len(index) :]).reshape(index.shape)
 
     def convolve(self, values: Tensor, taps: Sequence[Tensor]) -> Tensor:
-        """The last two axes slab by slab, then the first, component by component."""
+        """One pass for each component."""
         f = in_three_axes(values)
         one = np.ones(1, f.dtype)
         kernels = [one] * (3 - len(taps)) + [plain(t.to(values)) for t in taps]
-        out, middle = np.empty_like(f), np.empty_like(f[0])
-        slabs = f.shape[1:]
+        out = np.empty_like(f)
         for c in range(len(f)):
-            if len(kernels[0]) == 1 and kernels[0][0] == 1:
-                over(lambda a, b, c=c: filters.filter_slabs(f[c], kernels[1], kernels[2], out[c], a, b), slabs)
-                continue
-            over(lambda a, b, c=c: filters.filter_slabs(f[c], kernels[1], kernels[2], middle, a, b), slabs)
-            over(lambda a, b, c=c: filters.filter_across(middle, kernels[0], out[c], a, b), slabs)
+            over(lambda a, b, c=c: filters.separable(f[c], *kernels, out[c], a, b), f.shape[1:])
         return torch.from_numpy(out).reshape(values.shape)
 
     def correlation(self, moved: Tensor, target: Tensor, weights: Tensor | None, radius: int) -> Correlation:

@@ -61,35 +61,34 @@ def along(out, padded, taps):
 
 
 @njit(**OPTIONS)
-def across(out, rows, first, nothing, taps, count):
+def across(out, rows, first, nothing, taps, count, length):
     """The same filter across rows: those from ``first`` on, of which 0 ≤ row < count exist and the others are nothing.
 
     Args:
         out, nothing: shape (n,), the latter zeros.
-        rows: shape (count, n).
+        rows: shape (length, n); row m is kept at m modulo the length.
     """
     r = len(taps) // 2
-    f = first
+    m = first + r  # the middle one, which exists
+    c = rows[m % length]
     if r == 0:
-        row = rows[f]
         for k in range(len(out)):
-            out[k] = taps[0] * row[k]
+            out[k] = taps[0] * c[k]
         return
-    m = f + r  # the middle one, which exists
-    b = rows[m - 1] if m >= 1 else nothing
-    d = rows[m + 1] if m + 1 < count else nothing
+    b = rows[(m - 1) % length] if m >= 1 else nothing
+    d = rows[(m + 1) % length] if m + 1 < count else nothing
     if r == 1:
-        three(out, taps[1], taps[2], b, rows[m], d)
+        three(out, taps[1], taps[2], b, c, d)
         return
-    a = rows[m - 2] if m >= 2 else nothing
-    e = rows[m + 2] if m + 2 < count else nothing
+    a = rows[(m - 2) % length] if m >= 2 else nothing
+    e = rows[(m + 2) % length] if m + 2 < count else nothing
     if r == 2:
-        five(out, taps[2], taps[3], taps[4], a, b, rows[m], d, e)
+        five(out, taps[2], taps[3], taps[4], a, b, c, d, e)
         return
-    g = rows[m - 3] if m >= 3 else nothing
-    h = rows[m + 3] if m + 3 < count else nothing
-    seven(out, taps[r], taps[r + 1], taps[r + 2], taps[r + 3], g, a, b, rows[m], d, e, h)
+    g = rows[(m - 3) % length] if m >= 3 else nothing
+    h = rows[(m + 3) % length] if m + 3 < count else nothing
+    seven(out, taps[r], taps[r + 1], taps[r + 2], taps[r + 3], g, a, b, c, d, e, h)
     for t in range(4, r + 1):
-        behind = rows[m - t] if m >= t else nothing
-        ahead = rows[m + t] if m + t < count else nothing
+        behind = rows[(m - t) % length] if m >= t else nothing
+        ahead = rows[(m + t) % length] if m + t < count else nothing
         add_pair(out, taps[r + t], behind, ahead)
