@@ -9,22 +9,25 @@ from torch import Tensor
 
 from diffeo.core import Loss, Shape
 from diffeo.flows.affine import Affine
-from diffeo.losses import CompoundLoss
+from diffeo.losses import CompoundLoss, SSDLoss
 from diffeo.registration.alignment import Alignment, NoAlignment, Rigid, frame
+from diffeo.registration.brightness import Brightness
 from diffeo.registration.given_loss import GivenLoss, lowered
 from diffeo.registration.image_alignment import GAIN, NOTHING, align_images, content, finest_pair, radius, still
 from diffeo.registration.poses import Frame
 from diffeo.registration.pyramid import images, points
 from diffeo.shapes import Compound, Image, PointShape
 
+EXPLAINED = 0.1  # of the target's variance is left by brightness, at most, where its pose is believed without the loss
+
 
 @torch.no_grad()
 def align_shapes(source: Shape, target: Shape, group: Alignment, loss: Loss) -> Affine | None:
     """The motion in the group that brings the source nearest to the target, or None where none helps clearly.
 
-    Images lead by their brightness. Where the loss finds that worse than no motion at all, as it may be between
-    contrasts, they are aligned again by the loss. In a compound, points lead as well, and then all parts go on
-    together: repeated structures look alike one period aside, and landmarks know better.
+    Images lead by their brightness. Where that explains too little of the target, as between contrasts, they are
+    aligned by the loss as well, which then chooses. In a compound, points lead too, and then all parts go on together:
+    repeated structures look alike one period aside, and landmarks know better.
 
     Args:
         source, target: images, or compounds with images in them, as `prepared` gives them.
@@ -39,11 +42,13 @@ def align_shapes(source: Shape, target: Shape, group: Alignment, loss: Loss) -> 
     bright = align_images(a, b, group)
     if isinstance(source, Compound) and isinstance(target, Compound):
         return together(source, target, group, loss, bright)
-    if bright is None:
-        return None
     coarse = finest_pair(a, b)
-    criterion = GivenLoss(*coarse, where(coarse[1]), loss)
-    return bright if criterion.value(bright) < criterion.value(still(b.grid.dim)) else align_images(a, b, group, loss)
+    seen, rest = where(coarse[1]), still(b.grid.dim)
+    if isinstance(loss, SSDLoss) or Brightness(*coarse, seen, inverted=False).value(bright or rest) < EXPLAINED:
+        return bright
+    judge = GivenLoss(*coarse, seen, loss)
+    best = min((pose or rest for pose in (bright, align_images(a, b, group, loss))), key=judge.value)
+    return best if judge.value(best) < GAIN * judge.value(rest) else None
 
 
 def together(source: Compound, target: Compound, group: Alignment, loss: Loss, bright: Affine | None) -> Affine | None:

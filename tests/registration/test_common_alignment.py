@@ -72,7 +72,7 @@ def test_points_without_pairs_lead_too():
         *pair(with_marks(stripes(SHIFT), left), with_marks(stripes(0), MARKS), loss), Translation(), loss
     )
     assert pose is not None
-    assert float((pose(left.flip(0)) - MARKS).norm(dim=1).max()) < 0.3
+    assert float((pose(left.flip(0)) - MARKS).norm(dim=1).max()) < 0.5
 
 
 def test_every_part_has_a_say():
@@ -109,11 +109,22 @@ def head(inner: tuple[float, float], shift: float) -> Image:
     return seen(values)
 
 
-def test_brightness_leads_only_where_the_loss_agrees():
+def test_between_contrasts_the_loss_chooses():
     a, b = pair(head((0.2, 0.9), 1.0), head((0.9, 0.1), 0.0), LNCCLoss())
     criterion = GivenLoss(*finest_pair(a, b), Frame(torch.tensor([24.0, 32.0]).double(), 20.0), LNCCLoss())
     rest, misled = criterion.value(still(2)), align_images(a, b, FullAffine())
     assert misled is not None
-    assert criterion.value(misled) > rest
+    assert criterion.value(misled) > rest  # brightness alone turns the head
     pose = align_shapes(a, b, FullAffine(), LNCCLoss())
-    assert pose is None or criterion.value(pose) < rest
+    assert pose is not None
+    assert criterion.value(pose) < 0.9 * rest
+    assert float((pose(MARKS) - MARKS - torch.tensor([1.0, 0.0])).norm(dim=1).max()) < 0.5
+
+
+def test_within_a_contrast_brightness_decides():
+    a, b = pair(head((0.2, 0.9), 1.0), head((0.2, 0.9), 0.0), LNCCLoss())
+    found = align_shapes(a, b, FullAffine(), LNCCLoss()), align_images(a, b, FullAffine())
+    assert found[0] is not None
+    assert found[1] is not None
+    assert torch.equal(found[0].matrix, found[1].matrix)
+    assert torch.equal(found[0].translation, found[1].translation)
