@@ -10,12 +10,14 @@ import torch
 from torch import Tensor
 
 from diffeo.backends.grids import loops_for
-from diffeo.core import Grown, Loss
+from diffeo.core import Grown, Loss, Shape
 from diffeo.flows.gridded import Gridded
 from diffeo.grid import Grid
 from diffeo.kernels.algebra import Radial
 from diffeo.kernels.smoothing import orthogonal, summed
 from diffeo.sampling.smoothing import gaussian_taps
+
+REMEMBERED = 4  # shapes, and where they have been taken
 
 
 class GridDescent(Gridded, Grown):
@@ -29,7 +31,7 @@ class GridDescent(Gridded, Grown):
         grid: where φ⁻¹ is known; the images' canvas. φ is the identity on its border and beyond.
         kernel: of the space V; its scale is a length, usually about one step of the grid.
         displacement: u of the map to start from, shape (d, *grid.shape), in steps of the grid.
-        step: the largest displacement of a layer, in steps of the grid.
+        step: the largest displacement of a layer, in the shortest steps of the grid.
         relaxation: the standard deviation, in steps of the grid, of the Gaussian by which u relaxes after a layer.
         squares, layers: Σ‖v_k‖²_V of the layers so far, and their number: for the energy.
 
@@ -69,45 +71,60 @@ class GridDescent(Gridded, Grown):
 
     def __matmul__(self, other: Any) -> Any:
         """φ · shape, remembered until φ grows: the loss is asked for there, and then its gradient."""
+        if torch.is_grad_enabled() or torch.is_inference_mode_enabled() or not isinstance(other, Shape):
+            return super().__matmul__(other)
+        self._carried = [c for c in self._carried if c.u is self.u and c.version == version(self.u)]
         for carried in self._carried:
-            if carried.shape is other and carried.grown == self.grown and carried.version == self.u._version:
+            if carried.shape is other:
                 return carried.moved
         moved = super().__matmul__(other)
-        if not isinstance(other, torch.nn.Module):
-            self._carried = [*self._carried[-3:], _Carried(other, moved, self.grown, self.u._version)]
+        self._carried = [*self._carried[1 - REMEMBERED :], _Carried(other, moved, self.u, version(self.u))]
         return moved
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_carried": []}
 
     @torch.no_grad()
     def grow(self, pairs: Sequence[tuple[Any, Any]], loss: Loss) -> bool:
-        """Add a layer; False where the gradient is 0. The images of the pairs must be sampled on the map's grid."""
-        force, *others = (self._force(self @ source, target, loss) for source, target in pairs)
-        for other in others:
-            force = force + other
-        v = self._lifted(self._sum(force)).neg_()
-        largest = self._longest(v)
-        if not (largest > 0 and math.isfinite(largest)):
+        """Add a layer; False where the gradient is 0. The images of the pairs must be sampled on the map's grid.
+
+        It goes as far as the step allows, but promises no more than there is to gain: losses are 0 where shapes agree,
+        and close to there only rounding errors pull.
+        """
+        (total, force), *others = (self._force(self @ source, target, loss) for source, target in pairs)
+        for value, other in others:
+            total, force = total + value, force + other
+        w = pin(self._lifted(self._sum(pin(force))))
+        slope, largest = inner(w, force), self._longest(w)
+        if not (slope > 0 and 0 < largest < math.inf) or total == 0:  # NaN compares with nothing
             return False
-        scale = self.step * min(self.grid.spacing) / largest
-        self.squares -= scale**2 * float((v * force).sum())
+        scale = self.step * self._shortest() / largest
+        if 0 < total < scale * slope:
+            scale = total / slope
+        self.squares += scale**2 * slope
         self.grown += 1
-        self._compose(v.mul_(-scale))
+        self._compose(w.mul_(scale))
         return True
 
-    def _force(self, moved: Any, target: Any, loss: Loss) -> Tensor:
-        """The derivative of D in a layer, shape (d, *grid.shape)."""
+    def _force(self, moved: Any, target: Any, loss: Loss) -> tuple[float, Tensor]:
+        """D, and its derivative in a layer, shape (d, *grid.shape)."""
         with torch.enable_grad():
             copy, leaves = moved.differentiable()
-            gradients = torch.autograd.grad(loss(copy, target), leaves, allow_unused=True)
-        return moved.pulled(gradients, self.grid).to(self.u)
+            value = loss(copy, target)
+            gradients = torch.autograd.grad(value, leaves, allow_unused=True)
+        return float(value.detach()), moved.pulled(gradients, self.grid).to(self.u)
 
     def _compose(self, w: Tensor) -> None:
         """φ⁻¹ ← φ⁻¹∘(id + w), relaxed; w is 0 on the border."""
         loops, d = loops_for(self.u), self.grid.dim
-        pin(w)
         u = loops.warp(self.u, torch.eye(d), torch.zeros(d), w, add=w)
         if self.relaxation:
             u = loops.convolve(u, [gaussian_taps(self.relaxation if n > 1 else 0.0) for n in self.grid.shape])
-        self.u = pin(u)
+        self.u, self._carried = pin(u), []
+
+    def _shortest(self) -> float:
+        """The shortest step along an axis of more than one point."""
+        return min((s for s, n in zip(self.grid.spacing, self.grid.shape, strict=True) if n > 1), default=1.0)
 
     def _lifted(self, covector: Tensor) -> Tensor:
         """From derivatives in steps to displacements in steps: both are lengths only in space."""
@@ -141,7 +158,15 @@ class GridDescent(Gridded, Grown):
         return {"u": self.u, "squares": self.squares, "layers": self.grown}
 
     def regrow(self, growth: dict[str, Any]) -> None:
-        """Take up what was saved."""
+        """Take up what was saved.
+
+        Raises: ValueError for what has grown on another grid.
+        """
+        if growth["u"].shape != self.u.shape:
+            raise ValueError(
+                f"a map on a grid of {self.grid.shape} points cannot go on from a displacement of shape "
+                f"{tuple(growth['u'].shape)}: build it on the grid that it was saved on."
+            )
         self.u, self.squares, self.grown = growth["u"].to(self.u), growth["squares"], growth["layers"]
         self._carried = []
 
@@ -173,12 +198,22 @@ class GridDescent(Gridded, Grown):
 
 
 class _Carried(NamedTuple):
-    """A shape, and where the map has taken it."""
+    """A shape, where the map has taken it, and what the map was then."""
 
     shape: Any
     moved: Any
-    grown: int
+    u: Tensor
     version: int
+
+
+def version(u: Tensor) -> int:
+    """How often a tensor was written to, as far as it is known."""
+    return 0 if u.is_inference() else u._version
+
+
+def inner(a: Tensor, b: Tensor) -> float:
+    """Σ a b."""
+    return float(torch.dot(a.reshape(-1), b.reshape(-1)))
 
 
 def pin(u: Tensor) -> Tensor:

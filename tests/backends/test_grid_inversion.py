@@ -74,7 +74,7 @@ def test_what_does_not_fold_is_inverted_everywhere(loops, shape, dtype, seed):
     assert torch.equal(loops.invert(u, outside), outside)
 
 
-@loops
+@pytest.mark.parametrize("loops", [CPU, pytest.param(DenseGrids(), marks=pytest.mark.slow)], ids=["fused", "torch"])
 @dtypes
 @shapes
 @pytest.mark.parametrize("size", [3.0, 6.0])
