@@ -23,6 +23,7 @@ from .flows import Exponential as Exponential
 from .flows import Flow as Flow
 from .flows import Geodesic as Geodesic
 from .flows import GridDescent as GridDescent
+from .flows import GridGeodesic as GridGeodesic
 from .flows import Warp as Warp
 from .grid import Grid as Grid
 from .io import load as load

@@ -17,7 +17,7 @@ from torch import Tensor
 from diffeo.backends import AutoBackend, CPUBackend, DenseBackend, KeOpsBackend
 from diffeo.core import Compose, Diffeo, Field, Inverse, Loss, Shape
 from diffeo.fields import GridField, KernelField
-from diffeo.flows import Affine, Descent, Exponential, Flow, Geodesic, GridDescent, Warp
+from diffeo.flows import Affine, Descent, Exponential, Flow, Geodesic, GridDescent, GridGeodesic, Warp
 from diffeo.grid import Grid
 from diffeo.kernels import (
     CauchyKernel,
@@ -222,6 +222,22 @@ def grid_descent(d: int, dtype: torch.dtype, seed: int) -> GridDescent:
     return GridDescent(grown.grid, GaussianKernel(0.4), grown.u, squares=0.1, layers=3)
 
 
+def grid_geodesic(kernel: Radial, channels: int = 0, **options: Any) -> Callable[[int, torch.dtype, int], GridGeodesic]:
+    """Builder of a `GridGeodesic` whose momentum is a vector, or normal to the level sets of so many channels."""
+
+    def make(d: int, dtype: torch.dtype, seed: int) -> GridGeodesic:
+        nodes = placed(d)
+        z = cloud(channels or d, nodes.size, dtype, seed=7000 + seed, size=0.15).reshape(-1, *nodes.shape)
+        template = None
+        if channels:
+            x = nodes.points(z)
+            template = torch.stack([(x @ cloud(d, 1, dtype, seed=k, size=2.0)).sin() for k in range(channels)])
+            template = template.reshape(z.shape)
+        return GridGeodesic(kernel, nodes, z, template, **options)
+
+    return make
+
+
 def inverse(d: int, dtype: torch.dtype, seed: int) -> Inverse:
     """How images are registered by a flow."""
     return Inverse(grid_flow(GaussianKernel(0.7), 3)(d, dtype, seed))
@@ -253,6 +269,13 @@ DIFFEOS = [
     Entry("Exponential", exponential, smooth=1e-6),
     Entry("Warp", warp, smooth=1e-6),
     Entry("GridDescent", grid_descent, smooth=1e-6),
+    Entry("GridGeodesic", grid_geodesic(GAUSSIAN), (2, 3), smooth=1e-6),
+    Entry(
+        "GridGeodesic(two channels, sum of kernels)",
+        grid_geodesic(GaussianKernel(1.2) + 0.5 * GaussianKernel(0.6), channels=2, steps=3, padding=2.0),
+        (2, 3),
+        smooth=1e-6,
+    ),
 ]
 
 

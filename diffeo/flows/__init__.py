@@ -3,6 +3,7 @@
 from diffeo.core import Compose, Inverse
 from diffeo.flows.affine import Affine
 from diffeo.flows.descent import Descent
+from diffeo.flows.epdiff import GridGeodesic
 from diffeo.flows.exponential import Exponential
 from diffeo.flows.flow import Flow
 from diffeo.flows.geodesic import Geodesic
@@ -18,6 +19,7 @@ __all__ = [
     "Flow",
     "Geodesic",
     "GridDescent",
+    "GridGeodesic",
     "Gridded",
     "Inverse",
     "Layered",

@@ -80,7 +80,7 @@ class GridKernel:
 
     def apply(self, m: Tensor) -> Tensor:
         """K m, shape (c, *grid.shape), for a density m of that shape; linear, self-adjoint and positive."""
-        return self.crop(_Multiplied.apply(self.pad(m), self._multipliers(m)[0]))
+        return self.crop(multiplied(self.pad(m), self._multipliers(m)[0]))
 
     def root(self, z: Tensor) -> Tensor:
         """R z on the box, shape (c, *box.shape), for z of that shape, or of the grid's: then it is 0 around it.
@@ -88,7 +88,7 @@ class GridKernel:
         R is self-adjoint, and R² p = Σ_j k(· − x_j) p_j for vectors p on the box (densities times cell). With v = R z,
         therefore, ‖v‖²_V = Σ z².
         """
-        return _Multiplied.apply(z if z.shape[1:] == self.box.shape else self.pad(z), self._multipliers(z)[1])
+        return multiplied(z if z.shape[1:] == self.box.shape else self.pad(z), self._multipliers(z)[1])
 
     def pad(self, values: Tensor) -> Tensor:
         """From the grid to the box, zeros around."""
@@ -118,6 +118,11 @@ class GridKernel:
 
     def __repr__(self) -> str:
         return f"GridKernel({self.kernel!r}, {' × '.join(map(str, self.grid.shape))})"
+
+
+def multiplied(values: Tensor, multiplier: Tensor) -> Tensor:
+    """Values, shape (c, *S), times a real, even function of the frequency, shaped as `torch.fft.rfftn` shapes S."""
+    return _Multiplied.apply(values, multiplier)
 
 
 class _Multiplied(torch.autograd.Function):
