@@ -75,8 +75,8 @@ class GivenLoss(Criterion):
         size = curvature.diagonal().mean()
         if fit is None or not float(size) > 0:
             return even
-        lower = torch.linalg.cholesky(curvature / size + RIDGE * torch.eye(len(even)))
-        return torch.linalg.solve_triangular(lower.T, even, upper=True)
+        lower, info = torch.linalg.cholesky_ex(curvature / size + RIDGE * torch.eye(len(even)))
+        return even if int(info) else torch.linalg.solve_triangular(lower.T, even, upper=True)
 
 
 def lowered(

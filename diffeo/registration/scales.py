@@ -13,7 +13,7 @@ from scipy.spatial import KDTree
 
 from diffeo.core import Loss, WeightedLosses
 from diffeo.kernels import GaussianKernel, Radial
-from diffeo.losses import CurrentLoss, LandmarkLoss, MeasureLoss, MMDLoss, SinkhornLoss, VarifoldLoss
+from diffeo.losses import CurrentLoss, ImageLoss, LandmarkLoss, MeasureLoss, MMDLoss, SinkhornLoss, VarifoldLoss
 from diffeo.shapes import Curve, Mesh, Points, PointShape
 
 WIDEST = 0.4  # the widest kernel of the deformation, relative to the extent
@@ -78,6 +78,12 @@ def default_loss(source: PointShape, target: PointShape, kind: type[Loss] | None
         return SinkhornLoss(finest / 2)
     if kind is LandmarkLoss:
         return LandmarkLoss()
+    if issubclass(kind, ImageLoss):
+        raise ValueError(
+            f"{kind.__name__} compares images, and source and target are a {type(source).__name__} and a "
+            f"{type(target).__name__}: take VarifoldLoss or CurrentLoss for surfaces and curves, MMDLoss or "
+            "SinkhornLoss for points."
+        )
     raise ValueError(f"register knows no scale for {kind.__name__}: pass an instance instead of the class.")
 
 
