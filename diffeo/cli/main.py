@@ -101,8 +101,8 @@ def explain(error: BaseException, arguments: Sequence[str]) -> tuple[int, str]:
         return WRONG_INPUT, sentence(error)
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED, str(error) or "interrupted."
-    if isinstance(error, MemoryError):
-        return FAILED, "out of memory: use fewer points, or fewer --controls."
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "memory" in str(error)):  # torch's own
+        return FAILED, "out of memory: use fewer points or --controls, or for images --levels that end with 2."
     expected = isinstance(error, OSError | RuntimeError | ArithmeticError)  # divergence is an ArithmeticError
     if expected and not isinstance(error, ZeroDivisionError | OverflowError):
         return FAILED, sentence(error)

@@ -12,7 +12,7 @@ from diffeo.shapes import Image, Nearest
 def masked(shape: Any, file: Path | None) -> Any:
     """The image with the mask in a file; the shape as it is where there is none.
 
-    Whole numbers other than 0 count as 1, so that label maps and pictures of 0 and 255 are masks too.
+    Whole numbers above 0 count as 1, so that label maps and pictures of 0 and 255 are masks too.
 
     Raises: ValueError for a shape that is no image, and for a mask that does not fit it.
     """
@@ -31,7 +31,9 @@ def masked(shape: Any, file: Path | None) -> Any:
         )
     weights = dataclasses.replace(mask, interpolation=Nearest(), background=mask.values.new_zeros(1))
     weights = weights.resampled(shape.grid).values[0]
-    if bool((weights == weights.round()).all()):
+    if not bool(weights.any()) and bool(mask.values.any()):
+        raise ValueError(f"the mask {file} lies elsewhere in space than the image: nothing of it is left on its grid.")
+    if bool((weights == weights.round()).all()) and bool((weights >= 0).all()):
         weights = (weights != 0).to(weights)
     try:
         return dataclasses.replace(shape, mask=weights)
