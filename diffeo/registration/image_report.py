@@ -8,7 +8,7 @@ import torch
 
 from diffeo.core import Compose, Diffeo, Inverse, Loss, Shape
 from diffeo.diagnostics import corner_determinants, folds, inverse_consistency
-from diffeo.flows import Flow, Warp
+from diffeo.flows import Flow, GridGeodesic, Warp
 from diffeo.grid import Grid
 from diffeo.losses import SSDLoss
 from diffeo.registration.pyramid import images
@@ -34,7 +34,6 @@ def figures(source: Shape, target: Shape, carried: Shape, phi: Diffeo, known: Wa
     moving, fixed, moved = images(source)[0], images(target)[0], images(carried)[0]
     still = at_rest(source)
     determinants = corner_determinants(known, fixed.grid)
-    consistency = inverse_consistency(phi, fixed.grid, moving.grid, INVERTED)
     least, error = float(determinants.min()), SSDLoss()
     return {
         "energy": float(phi.energy()),
@@ -46,10 +45,19 @@ def figures(source: Shape, target: Shape, carried: Shape, phi: Diffeo, known: Wa
         "max_jacobian": 1 / least if least > 0 else -1.0,
         "min_corner": least,
         "folds": folds(determinants),
-        "inverse_error": consistency.mean,
-        "inverse_error_max": consistency.max,
+        **inverse_errors(phi, fixed.grid, moving.grid),
         "step_error": step_error(phi, fixed.grid),
+        "hamiltonian_drift": next((p.hamiltonian_drift() for p in inner(phi) if isinstance(p, GridGeodesic)), None),
     }
+
+
+def inverse_errors(phi: Diffeo, fixed: Grid, moving: Grid) -> dict[str, float | None]:
+    """Mean and largest inverse consistency; None where the map folds and has no inverse."""
+    try:
+        found = inverse_consistency(phi, fixed, moving, INVERTED)
+    except ArithmeticError:
+        return {"inverse_error": None, "inverse_error_max": None}
+    return {"inverse_error": found.mean, "inverse_error_max": found.max}
 
 
 def at_rest(shape: Shape) -> Shape:
@@ -67,7 +75,7 @@ def inner(phi: Diffeo) -> list[Diffeo]:
 @torch.no_grad()
 def step_error(phi: Diffeo, grid: Grid) -> float | None:
     """The largest move of φ⁻¹(x), x on a coarse grid, when the number of steps is doubled; None for other maps."""
-    if not any(isinstance(part, Flow) for part in inner(phi)):
+    if not any(isinstance(part, (Flow, GridGeodesic)) for part in inner(phi)):
         return None
     every = max(1, round((grid.size / JUDGED) ** (1 / grid.dim)))
     x = grid.shrunk([min(every, n) for n in grid.shape]).points(
@@ -81,4 +89,4 @@ def finer(phi: Diffeo) -> Diffeo:
     """The same map in twice as many steps, if it has steps."""
     if isinstance(phi, Inverse):
         return Inverse(finer(phi.phi))
-    return phi.with_steps(2 * phi.steps) if isinstance(phi, Flow) else phi
+    return phi.with_steps(2 * phi.steps) if isinstance(phi, (Flow, GridGeodesic)) else phi

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from diffeo.core import Diffeo, Loss, Shape, Solver
-from diffeo.flows import Descent, GridDescent
+from diffeo.flows import Descent, Geodesic, GridDescent, GridGeodesic
 from diffeo.losses import LNCCLoss
 from diffeo.registration.alignment import Alignment, FullAffine
 from diffeo.registration.coverage import bounded
@@ -20,6 +20,7 @@ from diffeo.registration.pyramid import content, gray, images, points
 from diffeo.shapes import Compound, Image
 from diffeo.solvers import Midpoint
 
+ON_GRIDS = {Descent: GridDescent, Geodesic: GridGeodesic}  # what the models for points are called on grids
 POINTS_ONLY = ("controls", "backend")
 
 
@@ -34,6 +35,7 @@ class ImageSettings:
     solver: Solver = field(default_factory=Midpoint)
     model: type[Diffeo] = GridDescent
     align: Alignment = field(default_factory=FullAffine)
+    start: Diffeo | None = None
     levels: Sequence[int] | None = None
     max_iterations: int | None = None
     tolerance: float | None = None
@@ -42,8 +44,7 @@ class ImageSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.model is Descent:
-            object.__setattr__(self, "model", GridDescent)
+        object.__setattr__(self, "model", ON_GRIDS.get(self.model, self.model))
         for name, value in (("weight", self.weight), ("tolerance", self.tolerance)):
             if value is not None and not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"register expects a {name} that is 0 or positive, and got {value}.")
@@ -78,6 +79,7 @@ class ImageSettings:
         """Everything that decides a result, as numbers, strings and lists."""
         named = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         named |= {"model": self.model.__name__, "loss": repr(self.loss)}
+        named["start"] = None if self.start is None else type(self.start).__name__
         return {k: v if isinstance(v, (int, float, str, list, type(None))) else repr(v) for k, v in named.items()}
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -11,18 +13,22 @@ from diffeo.flows import GridDescent, Warp
 from diffeo.registration import image_report, report
 from diffeo.registration.common_alignment import align_shapes
 from diffeo.registration.coverage import check_overlap
+from diffeo.registration.image_alignment import still
+from diffeo.registration.image_checks import check_asked
 from diffeo.registration.image_models import WEIGHT, start, transferred
 from diffeo.registration.image_settings import ImageSettings, prepared
-from diffeo.registration.pyramid import default_levels, images, levels
+from diffeo.registration.pyramid import Level, default_levels, images, levels
 from diffeo.registration.result import Registration
 from diffeo.registration.stages import Progress, Stage
+from diffeo.registration.starting import approach, split
 from diffeo.shapes import Compound, Image, PointShape
 
 LEAST = {2: 0.15, 3: 0.055}  # corner determinants of a descent's whole map are at least this: never near a fold
 ITERATIONS = (30, 150, 50)  # of a descent, from the finest level to the coarsest
 TIME_ERROR, REFINEMENTS = 0.05, 3  # of a step, by which doubling the time steps may move a point; doublings at most
-OPTIMIZER_ITERATIONS, TOLERANCE = (100, 50, 50), 0.01  # at most, of an optimizer; and the progress in five that ends it
+OPTIMIZER_ITERATIONS, TOLERANCE = (60, 40, 15), 0.01  # at most, of an optimizer; and the progress in five that ends it
 AGREE = 1e-6  # a loss of images that agree is 0: with less, nothing is moved
+USELESS = "what was found does not bring the images nearer on the target's grid, and is left out"
 SCHEDULED = "the iterations of all levels were carried out"
 
 
@@ -37,9 +43,15 @@ class ImageRun:
 
     def __init__(self, source: Shape, target: Shape, settings: ImageSettings, progress: Progress) -> None:
         self.source, self.target, self.settings, self.progress = source, target, settings, progress
-        progress.open((source, target), settings.described() | {"versions": report.versions()})
         a, b = self.prepared, self.fixed = prepared(source, target, settings)
-        self.motion = align_shapes(a, b, settings.align, self.loss())
+        check_asked(source, target, settings)
+        known = [] if settings.start is None else list(settings.start.state_dict().values())
+        progress.open([source, target, *known], settings.described() | {"versions": report.versions()})
+        self.before: Diffeo | None = None
+        if settings.start is None:
+            self.motion = align_shapes(a, b, settings.align, self.loss())
+        else:
+            self.motion, self.before = split(settings.start)
         self.moving = a if self.motion is None else moved(a, self.motion.matrix, self.motion.translation)
         check_overlap(images(self.moving)[0], images(b)[0])
         factors = settings.levels or default_levels(images(b)[0].grid)
@@ -49,7 +61,7 @@ class ImageRun:
         """Level by level; every map starts where the one before has ended."""
         phi, history = None, None
         for index, level in enumerate(self.levels):
-            phi = start(self.settings, level) if phi is None else transferred(phi, self.settings, level)
+            phi = self.started(level) if phi is None else transferred(phi, self.settings, level)
             stage = self.stage(index)
             pair = (level.source, level.target)
             history = self.progress.run(phi, pair, self.weight(phi), stage, len(self.levels))
@@ -59,6 +71,14 @@ class ImageRun:
         if isinstance(phi, GridDescent) and not history.converged:
             return phi, True, SCHEDULED
         return phi, history.converged, history.reason
+
+    def started(self, level: Level) -> Diffeo:
+        """The map at the first level: the identity, or near the one that was given."""
+        phi = start(self.settings, level, self.before)
+        if self.before is not None and not isinstance(phi, GridDescent):
+            like = torch.zeros((), dtype=self.settings.dtype, device=self.settings.device)
+            approach(phi, self.before, level.grid, like)
+        return phi
 
     def refined(self, phi: Diffeo) -> Diffeo:
         """As many time steps as the map asks for, unless their number was given."""
@@ -97,15 +117,12 @@ class ImageRun:
         with torch.enable_grad():
             phi, converged, reason = self.optimize()
         rest = self.regular(phi).cpu().requires_grad_(False)
-        whole: Diffeo = rest if self.motion is None else Compose([self.motion.to(self.settings.dtype), rest])
-        grid = images(self.fixed)[0].grid
-        known = Warp(grid, whole.pullback(grid), float(whole.energy()))
-        compared = on_target(self.prepared, self.fixed)
-        found = image_report.figures(compared, self.fixed, carried(compared, whole, known), whole, known, self.loss())
+        maps = [self.after_motion(rest), *self.simpler()]
+        whole, known, found = self.best(maps)
         found |= {
             "iterations": sum(r.iteration > 0 for r in self.progress.records),
             "converged": converged,
-            "reason": reason,
+            "reason": reason if whole is maps[0] else USELESS,
             "aligned": self.motion is not None,
             "levels": [level.factor for level in self.levels],
             "seconds": time.perf_counter() - started,
@@ -115,6 +132,33 @@ class ImageRun:
         }
         result = carried(on_target(self.source, self.target), whole, known)
         return Registration(self.source, self.target, result, whole, self.progress.records, found)
+
+    def after_motion(self, rest: Diffeo) -> Diffeo:
+        """The whole map: the motion, then the rest."""
+        return rest if self.motion is None else Compose([self.motion.to(self.settings.dtype), rest])
+
+    def simpler(self) -> list[Diffeo]:
+        """The motion alone, and the identity."""
+        d = images(self.fixed)[0].grid.dim
+        motions = [still(d)] if self.motion is None else [self.motion, still(d)]
+        return [motion.to(self.settings.dtype) for motion in motions]
+
+    def best(self, maps: Sequence[Diffeo]) -> tuple[Diffeo, Warp, dict[str, Any]]:
+        """The first of the maps that is no worse than doing nothing, and what is measured on it.
+
+        What helps on coarse grids may not help on the finest, or not where nothing was looked at.
+        """
+        (whole, known, found), others = self.measured(maps[0]), list(maps[1:])
+        while others and found["data_after"] > found["data_before"]:
+            whole, known, found = self.measured(others.pop(0))
+        return whole, known, found
+
+    def measured(self, whole: Diffeo) -> tuple[Diffeo, Warp, dict[str, Any]]:
+        """A map, what it does on the target's grid, and the figures about it."""
+        grid, compared = images(self.fixed)[0].grid, on_target(self.prepared, self.fixed)
+        known = Warp(grid, whole.pullback(grid), float(whole.energy()))
+        result = carried(compared, whole, known)
+        return whole, known, image_report.figures(compared, self.fixed, result, whole, known, self.loss())
 
     def regular(self, phi: Diffeo) -> Diffeo:
         """The map, smoothed where the whole of it would fold or nearly so."""

@@ -52,6 +52,7 @@ def register(
     solver: Solver | None = None,
     model: type[Diffeo] | None = None,
     align: Alignment | None = None,
+    start: Diffeo | None = None,
     levels: Sequence[int] | None = None,
     controls: int | None = None,
     max_iterations: int | None = None,
@@ -77,6 +78,7 @@ def register(
         solver: the integrator, RK4 by default.
         model: `Geodesic` (default), `Flow` or `Descent`.
         align: the motions allowed before the deformation, at no price; rigid ones by default.
+        start: for images: a map to begin with, of any kind: its affine part is kept, and nothing is aligned.
         levels: for images: how much coarser the grids are, one after the other; 4, 2, 1 by default in space.
         controls: the largest number of control points, 400 by default.
         max_iterations: outer iterations of the last stage at most, 100 by default.
@@ -93,15 +95,16 @@ def register(
     """
     given = {
         "loss": loss, "scale": scale, "weight": weight, "steps": steps, "solver": solver, "model": model,
-        "align": align, "levels": levels, "controls": controls, "max_iterations": max_iterations,
+        "align": align, "start": start, "levels": levels, "controls": controls, "max_iterations": max_iterations,
         "tolerance": tolerance, "device": device, "dtype": dtype, "backend": backend, "seed": seed,
     }  # fmt: skip
     chosen, started = {name: value for name, value in given.items() if value is not None}, time.perf_counter()
     progress = Progress(callbacks=callbacks, checkpoint=None if checkpoint is None else Path(checkpoint), resume=resume)
     if not (isinstance(source, PointShape) and isinstance(target, PointShape)) and has_images(source, target):
         return ImageRun(source, target, ImageSettings.of(chosen), progress).finish(started)
-    if levels is not None:
-        raise ValueError("register has levels for images only: leave them out for points, curves and meshes.")
+    for name in ("levels", "start"):
+        if name in chosen:
+            raise ValueError(f"register has {name} for images only: leave it out for points, curves and meshes.")
     settings = Settings(**chosen)
     return _Run(*check_pair(source, target), settings, progress).finish(started)
 
