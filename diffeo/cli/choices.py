@@ -6,6 +6,7 @@ Each table is an enumeration: the member's name is what the user types, its valu
 from __future__ import annotations
 
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 import diffeo
@@ -37,6 +38,7 @@ class Align(Enum):
     """The motion that comes before the deformation, and costs nothing."""
 
     none = "NoAlignment"
+    translation = "Translation"
     rigid = "Rigid"
     similarity = "Similarity"
     affine = "FullAffine"
@@ -104,6 +106,15 @@ def backend(choice: Backend | None) -> Any:
     if reason is not None:
         raise ValueError(f"--backend {choice.name} does not work here: {reason}")
     return chosen
+
+
+def transform(file: Path | None) -> Any:
+    """The map in a transform file."""
+    if file is None:
+        return None
+    from diffeo.io.transform import load
+
+    return load(file)
 
 
 def dtype(choice: DType | None) -> Any:

@@ -47,6 +47,7 @@ def register(
     align: Align | None = None,
     mask: Path | None = None,
     levels: Levels | None = None,
+    start: Path | None = None,
     controls: Whole | None = None,
     max_iterations: Whole | None = None,
     tolerance: float | None = None,
@@ -78,6 +79,7 @@ def register(
         align: motion before the deformation, which costs nothing.
         mask: for images: where the fixed image counts, an image of weights between 0 and 1.
         levels: for images: how much coarser the grids are, one after the other, such as 4,2,1.
+        start: for images: a transform.safetensors to begin with, found by any model; nothing is aligned then.
         controls: number of control points that carry momenta.
         max_iterations: outer iterations at most, in each stage.
         tolerance: stop when the objective falls by less than this fraction.
@@ -90,8 +92,9 @@ def register(
         json: print report.json on stdout, and nothing else.
     """
     _check(source, target, out, scale, weight, tolerance)
-    if mask is not None:
-        check_file(mask, "--mask")
+    for name, file in (("--mask", mask), ("--start", start)):
+        if file is not None:
+            check_file(file, name)
     for name, count, least in (
         ("--steps", steps, 1),
         ("--controls", controls, 1),
@@ -108,6 +111,7 @@ def register(
         "model": choices.kind(model),
         "align": choices.instance(align),
         "levels": levels,
+        "start": choices.transform(start),
         "controls": controls,
         "max_iterations": max_iterations,
         "tolerance": tolerance,
