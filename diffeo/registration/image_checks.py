@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import torch
+
 from diffeo.core import Loss, Shape, WeightedLosses
 from diffeo.flows import GridDescent
 from diffeo.losses import CompoundLoss, FacingLoss, LandmarkLoss, MeasureLoss, SinkhornLoss
@@ -13,6 +15,7 @@ from diffeo.shapes import Image
 
 OF_POINTS = (MeasureLoss, SinkhornLoss, LandmarkLoss, FacingLoss)
 FEWEST = 16  # points of an image: fewer do not tell where it is
+BLUR = 0.02  # of a step: rounding errors of positions that are too large
 NARROWEST = 0.5  # of a step of the target: narrower kernels would live between its points
 
 
@@ -25,6 +28,7 @@ def check_asked(source: Shape, target: Shape, settings: ImageSettings) -> None:
                     f"the {name} has {image.grid.size} points, too few to tell where it is: register expects images of "
                     f"{FEWEST} and more."
                 )
+            check_reach(image, name, settings.dtype)
     if isinstance(source, Image) and isinstance(target, Image):
         check_loss(settings.loss)
     shortest = min(min(image.grid.spacing) for image in images(target))
@@ -37,6 +41,19 @@ def check_asked(source: Shape, target: Shape, settings: ImageSettings) -> None:
     if settings.model is GridDescent and (settings.steps is not None or settings.solver != ImageSettings().solver):
         raise ValueError(
             "a descent knows no time, and so no steps and no solver: leave them out, or choose the model Flow."
+        )
+
+
+def check_reach(image: Image, name: str, dtype: torch.dtype) -> None:
+    """Raise ValueError where an image is so far from the origin that its points can hardly be told apart."""
+    grid = image.grid
+    ends = torch.tensor([[0.0] * grid.dim, [n - 1.0 for n in grid.shape]], dtype=torch.float64)
+    reach, shortest = float(grid.to_space(ends).abs().max()), min(grid.spacing)
+    if reach * torch.finfo(dtype).eps > BLUR * shortest:
+        hint = "compute in float64, or " if dtype == torch.float32 else ""
+        raise ValueError(
+            f"the {name} reaches to {reach:.3g} in steps of {shortest:.3g}, and in {str(dtype)[6:]} such positions can "
+            f"hardly be told apart: {hint}move both images nearer to the origin, by the same shift of their affines."
         )
 
 
