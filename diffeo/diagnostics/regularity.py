@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from diffeo.backends.grids import loops_for
-from diffeo.core import Diffeo
+from diffeo.core import CHUNK, Diffeo
 from diffeo.grid import Grid
 from diffeo.sampling import sample
 
@@ -56,9 +56,12 @@ def inverse_consistency(phi: Diffeo, fixed: Grid, moving: Grid, points: int | No
     Raises: ValueError if φ⁻¹ takes no point of the fixed grid there.
     """
     with torch.no_grad():
-        u = phi.pullback(fixed)
-        there = moving.to_index(fixed.displaced(u).double()).T
-        found = [_errors(phi, fixed, slab, first, u, there) for first, slab in _looked_at(moving, points)]
+        known = [(first, slab, phi.deformation(slab)) for first, slab in _looked_at(moving, points)]
+        parts = fixed.slabs(CHUNK)
+        found: list[Tensor] = []
+        for part, u in zip(parts, phi.pullback(fixed).split([part.shape[0] for part in parts], 1), strict=True):
+            there = moving.to_index(part.displaced(u).double()).T
+            found += [_errors(fixed.linear, u.flatten(1), there, *one) for one in known]
     errors = torch.cat(found)
     if not len(errors):
         raise ValueError("the inverse map takes no point of the fixed grid into the moving grid.")
@@ -75,12 +78,22 @@ def _looked_at(grid: Grid, points: int | None) -> list[tuple[int, Grid]]:
     return [(start, grid.box([start] + [0] * len(rest), [start + thickness, *rest])) for start in starts]
 
 
-def _errors(phi: Diffeo, fixed: Grid, slab: Grid, first: int, u: Tensor, there: Tensor) -> Tensor:
-    """|φ(φ⁻¹(x)) − x| for the points x that go to a slab; ``there`` is where all go, in indices of the whole grid."""
-    last = torch.tensor(slab.shape, dtype=torch.float64, device=there.device)[:, None] - 1
-    index = there.clone()
+def _errors(linear: Tensor, u: Tensor, there: Tensor, first: int, slab: Grid, ahead: Tensor) -> Tensor:
+    """|φ(φ⁻¹(x)) − x| for the points x that go to a slab of the moving grid.
+
+    Args:
+        linear: the steps of the fixed grid.
+        u: those that the points go by φ⁻¹, shape (d, n).
+        there: where they arrive, in indices of the whole moving grid, shape (d, n), float64.
+        first: the index of the slab's first points.
+        slab: where φ is known.
+        ahead: the steps that its points go by φ.
+    """
+    inside = torch.ones_like(there[0], dtype=torch.bool)
+    for axis, (row, n) in enumerate(zip(there, slab.shape, strict=True)):
+        low = 0 if axis else first
+        inside &= (row >= low - NEAR) & (row <= low + n - 1 + NEAR)
+    index = there[:, inside]
     index[0] -= first
-    inside = ((index >= -NEAR) & (index <= last + NEAR)).all(0)
-    back = sample(phi.deformation(slab), index[:, inside].to(u))
-    steps = fixed.linear.to(u) @ u.flatten(1)[:, inside] + slab.linear.to(u) @ back
-    return steps.norm(dim=0).double()
+    back = sample(ahead, index.to(ahead))
+    return (linear.to(u) @ u[:, inside] + slab.linear.to(u) @ back.to(u)).norm(dim=0).double()

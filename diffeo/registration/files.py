@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from diffeo.core import Diffeo, Shape
+from diffeo.core import CHUNK, Diffeo, Shape
 from diffeo.io import write, write_warp
 from diffeo.io.grids import with_grids
 from diffeo.io.images import in_pixels
+from diffeo.registration.brightness import difference
 from diffeo.registration.pyramid import images
 from diffeo.shapes import Compound, Curve, Image, Mesh
 
@@ -50,11 +53,28 @@ def write_warps(folder: Path, source: Shape, target: Shape, phi: Diffeo) -> None
 def jacobian(phi: Diffeo, fixed: Image) -> Image:
     """det Dφ⁻¹ on the grid of the fixed image, by central differences: above 1 where the moving image is larger."""
     u = phi.pullback(fixed.grid)
-    slopes = [torch.gradient(u, dim=axis)[0] for axis in range(1, u.ndim)]
-    matrices = torch.stack(slopes, 1).flatten(2).permute(2, 0, 1) + torch.eye(len(u))
-    determinants = torch.linalg.det(matrices).reshape(1, *fixed.grid.shape)
+    rows = [part.shape[0] for part in fixed.grid.slabs(CHUNK)]
+    ends = [sum(rows[:k]) for k in range(len(rows) + 1)]
+    determinants = torch.cat([central_determinants(u, a, b) for a, b in itertools.pairwise(ends)])
     space = {k: v for k, v in fixed.attributes.items() if k == "space"}
-    return Image(determinants.float(), fixed.grid, attributes=space)
+    return Image(determinants[None].float(), fixed.grid, attributes=space)
+
+
+def central_determinants(u: Tensor, first: int, last: int) -> Tensor:
+    """det(I + Du) by central differences, one-sided at the ends of the grid, for some of its slabs.
+
+    Args:
+        u: steps, shape (d, *grid.shape).
+        first, last: the slabs first ≤ i < last along the first axis.
+
+    Returns: shape (last − first, *grid.shape[1:]).
+    """
+    start = max(0, first - 1)
+    part = u[:, start : last + 1]
+    slopes = torch.stack([difference(part, axis) for axis in range(1, u.ndim)], 1)
+    slopes = slopes.narrow(2, first - start, last - first)
+    matrices = slopes.flatten(2).permute(2, 0, 1) + torch.eye(len(u)).to(u)
+    return torch.linalg.det(matrices).reshape(slopes.shape[2:])
 
 
 def metadata(report: dict[str, Any], source: Shape, target: Shape) -> dict[str, Any]:
