@@ -22,7 +22,7 @@ class CPUSplines(SplineLoops):
         """One pass for three components."""
         at, parts = three_rows(index), []
         for w in weights.split(3):
-            out = empty_frame(three_axes(weights.new_empty(1, *shape)), at.dtype)
+            out = empty_frame((*(1,) * (3 - len(shape)), *shape), at.dtype)
             spline_loops.spread(three_components(w), at, out)
             parts.append(cropped(out, len(w), shape))
         return together(parts)
