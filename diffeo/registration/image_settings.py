@@ -14,6 +14,7 @@ import torch
 from diffeo.core import Diffeo, Loss, Shape, Solver
 from diffeo.flows import Descent, Geodesic, GridDescent, GridGeodesic
 from diffeo.losses import LNCCLoss
+from diffeo.losses.images import ImageLoss
 from diffeo.registration.alignment import Alignment, FullAffine
 from diffeo.registration.coverage import bounded
 from diffeo.registration.pyramid import content, gray, images, points
@@ -123,6 +124,11 @@ def prepared_parts(source: Compound, target: Compound, settings: ImageSettings) 
         kinds = (", ".join(type(part).__name__ for part in c.parts) for c in (source, target))
         raise ValueError(
             "both Compounds must have the same parts in the same order, and have {} and {}.".format(*kinds)
+        )
+    if isinstance(settings.loss, (type, ImageLoss)):
+        raise ValueError(
+            f"a Compound of {len(source.parts)} parts needs a loss for each of them, and the loss is "
+            f"{settings.loss!r}: give one such as CompoundLoss([LNCCLoss(), LandmarkLoss()], [1, 0.01])."
         )
     both = [alike(a, b, settings) for a, b in zip(source.parts, target.parts, strict=True)]
     return Compound([a for a, _ in both]), Compound([b for _, b in both])
