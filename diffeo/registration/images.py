@@ -192,8 +192,6 @@ def carried(shape: Shape, phi: Diffeo, known: Warp) -> Shape:
         return Compound([carried(part, phi, known) for part in shape.parts])
     if isinstance(shape, PointShape):  # in the map's precision, and back to its own
         return (phi @ shape.to(known.u)).to(shape.x)
-    if isinstance(shape, PointShape):
-        return (phi @ shape.to(known.u)).to(shape.x)
     on_grid = isinstance(shape, Image) and known.grid.same(shape.canvas or shape.grid)
     return (known if on_grid else phi) @ shape
 

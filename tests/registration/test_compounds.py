@@ -43,7 +43,7 @@ def parts(shift=(0.0, 0.0)) -> tuple[Image, Points]:
 
 
 SOURCE, TARGET = Compound(parts()), Compound(parts((3.0, -2.0)))
-QUICK = {"max_iterations": 15}
+QUICK = {"max_iterations": 30}
 
 
 def off(result: diffeo.Registration, which: int = 1) -> float:
