@@ -11,6 +11,7 @@ import pytest
 import diffeo
 from diffeo.cli.apply import apply
 from diffeo.cli.doctor import doctor
+from diffeo.cli.evaluate import evaluate
 from diffeo.cli.info import info
 from diffeo.cli.main import main as shell
 from diffeo.cli.register import register
@@ -35,11 +36,12 @@ def made(tmp_path, monkeypatch):
     """A folder in which ``make demo`` has run, only on coarser surfaces."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(ROOT / "demos")
-    from first import hippocampus
+    from first import brains, hippocampus
 
     (tmp_path / "demo-out").mkdir()
     diffeo.write("demo-out/source.ply", hippocampus(1.3, 1.0, 5.0, [-0.75, 0.0, 0.75], 2.7))
     diffeo.write("demo-out/target.ply", hippocampus(2.8, 3.0, 5.0, [-0.9, 0.05, 0.7], 2.8))
+    brains(tmp_path / "demo-out", 6.0)
     return tmp_path
 
 
@@ -63,15 +65,17 @@ def test_commands_work_in_order(made, capsys):
         assert shell(shlex.split(command)[1:]) == 0, command
     for name in ("moved.ply", "transform.safetensors", "report.json", "report.png", "again.ply"):
         assert (made / "out" / name).exists()
-    report = json.loads((made / "out" / "report.json").read_text())
+    for name in ("warp.nii.gz", "inverse_warp.nii.gz", "jacobian.nii.gz", "moved.nii.gz"):
+        assert (made / "brain" / name).exists()
     documented = set(REPORT) | {f"distance_{when}_{what}" for when in ("before", "after") for what in ("p95", "max")}
-    assert set(report) <= documented
+    for folder in ("out", "brain", "shot"):
+        assert set(json.loads((made / folder / "report.json").read_text())) <= documented
 
 
 def test_every_option_exists():
     options = {
         verb.__name__: {name.replace("_", "-") for name in inspect.signature(verb).parameters} | {"help"}
-        for verb in (register, apply, info, doctor)
+        for verb in (register, apply, info, doctor, evaluate)
     }
     assert set(re.findall(r"--([a-z][a-z-]*)", TEXT)) <= set().union(*options.values())
     for command in COMMANDS:
@@ -94,5 +98,6 @@ def test_defaults_are_those_of_the_library():
 def test_names_and_files_exist():
     for name in re.findall(r"`(\w+(?:Kernel|Loss|Backend))`", TEXT):
         assert hasattr(diffeo, name), name
-    for file in re.findall(r"\]\(([^)]+)\)", TEXT):
-        assert (ROOT / file).exists(), file
+    headings = {line.strip("# ").lower().replace(" ", "-") for line in TEXT.splitlines() if line.startswith("#")}
+    for link in re.findall(r"\]\(([^)]+)\)", TEXT):
+        assert link[1:] in headings if link.startswith("#") else (ROOT / link).exists(), link

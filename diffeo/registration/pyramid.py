@@ -16,7 +16,7 @@ from diffeo.shapes import Compound, Image, PointShape
 CONTENT = 0.02  # of the largest deviation from the background: what is less is background
 FEWEST = 8  # points that are left along an axis
 LOOKED_AT = 64  # points along an axis, to see where the content is
-SIZES = {1: 64, 2: 40, 3: 24}  # points along the shortest axis of the coarsest level, at least, in so many dimensions
+SIZES = {1: 64, 2: 40, 3: 16}  # points along the shortest axis of the coarsest level, at least, in so many dimensions
 
 
 @dataclass(frozen=True)
