@@ -79,7 +79,9 @@ class ImageSettings:
     def described(self) -> dict[str, Any]:
         """Everything that decides a result, as numbers, strings and lists."""
         named = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        named |= {"model": self.model.__name__, "loss": repr(self.loss)}
+        named = {k: list(v) if isinstance(v, tuple) else v for k, v in named.items()}
+        loss = self.loss() if isinstance(self.loss, type) else self.loss
+        named |= {"model": self.model.__name__, "loss": repr(loss)}
         named["start"] = None if self.start is None else type(self.start).__name__
         return {k: v if isinstance(v, (int, float, str, list, type(None))) else repr(v) for k, v in named.items()}
 
