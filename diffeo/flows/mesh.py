@@ -102,5 +102,11 @@ class _Tensors:
         self.lift = torch.linalg.inv(k.box.linear.T @ k.box.linear).to(like)
         fade = torch.ones((), dtype=torch.float64)
         for size, n, before in zip(k.box.shape, k.grid.shape, k.before, strict=True):
-            fade = fade[..., None] * fading(size, before, size - n - before, 1)
+            fade = fade[..., None] * _fading(size, before, size - n - before)
         self.fade = fade.to(like)
+
+
+def _fading(size: int, before: int, after: int) -> Tensor:
+    """A window along an axis that is 0 at its ends and beside them, so that splines are 0 at the ends."""
+    a, b = int(before > 1), int(after > 1)
+    return torch.nn.functional.pad(fading(size - a - b, before - a, after - b, 1), [a, b])
