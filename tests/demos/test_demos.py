@@ -13,6 +13,9 @@ SIZES = {
     "surfaces": {"cell": 0.7},
     "landmarks": {"lines": 9, "fine": 21},
     "three_ways": {"n": 30, "steps": 6, "iterations": 100},
+    "slices": {"height": 160},
+    "volumes": {"voxel": 3.0},
+    "compound": {"size": 0.5},
 }
 
 
