@@ -149,7 +149,7 @@ def fit(
         max_iterations: outer iterations at most.
         tolerance: converged when five iterations lower the objective by less than this fraction of it,
         floor: or by less than this.
-        goal: converged, too, when the data term is no larger than this.
+        goal: converged, too, when the data term is no farther from 0 than this.
         callbacks: called with every `Record`.
         save: called after every iteration with everything that ``state`` needs to go on exactly from there.
         state: what ``save`` was given.
@@ -256,7 +256,7 @@ class _Loop:
     def ended(self, max_iterations: int, tolerance: float, floor: float, goal: float) -> bool:
         """Whether to stop, and why."""
         values = [record.objective for record in self.history.records]
-        if self.history[-1].data <= goal:
+        if abs(self.history[-1].data) <= goal:
             self.history.converged, self.history.reason = True, "the data term is as low as it was to be"
             return True
         if self.stuck:

@@ -17,6 +17,7 @@ from diffeo.registration.image_alignment import still
 from diffeo.registration.image_checks import check_asked
 from diffeo.registration.image_models import WEIGHT, start, transferred
 from diffeo.registration.image_settings import ImageSettings, prepared
+from diffeo.registration.lbfgs import FrugalLBFGS
 from diffeo.registration.pyramid import Level, default_levels, images, levels
 from diffeo.registration.result import Registration
 from diffeo.registration.stages import Progress, Stage
@@ -26,7 +27,7 @@ from diffeo.shapes import Compound, Image, PointShape
 LEAST = {2: 0.15, 3: 0.055}  # corner determinants of a descent's whole map are at least this: never near a fold
 ITERATIONS = (30, 150, 50)  # of a descent, from the finest level to the coarsest
 TIME_ERROR, REFINEMENTS = 0.05, 3  # of a step, by which doubling the time steps may move a point; doublings at most
-OPTIMIZER_ITERATIONS, TOLERANCE = (60, 40, 15), 0.01  # at most, of an optimizer; and the progress in five that ends it
+OPTIMIZER_ITERATIONS, TOLERANCE = (50, 35, 15), 0.01  # at most, of an optimizer; and the progress in five that ends it
 AGREE = 1e-6  # a loss of images that agree is 0: with less, nothing is moved
 USELESS = "what was found does not bring the images nearer on the target's grid, and is left out"
 SCHEDULED = "the iterations of all levels were carried out"
@@ -109,7 +110,7 @@ class ImageRun:
         iterations = ITERATIONS if scheduled else OPTIMIZER_ITERATIONS
         most = iterations[min(from_finest, len(iterations) - 1)]
         tolerance = (0.0 if scheduled else TOLERANCE) if s.tolerance is None else s.tolerance
-        return Stage(self.loss(), 1, min(most, s.max_iterations or most), tolerance, 0.0, AGREE)
+        return Stage(self.loss(), 1, min(most, s.max_iterations or most), tolerance, 0.0, AGREE, FrugalLBFGS)
 
     @torch.no_grad()
     def finish(self, started: float) -> Registration:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from diffeo.core import Diffeo, Loss, Shape
-from diffeo.fit import History, Record, fit
+from diffeo.fit import LBFGS, History, Optimizer, Record, fit
 from diffeo.grid import Grid
 from diffeo.io.tree import load_tree, save_tree
 
@@ -33,7 +33,8 @@ class Stage:
         max_iterations: outer iterations at most.
         tolerance: relative progress, over a few iterations, at which it ends.
         floor: absolute progress at which it ends: coarse stages need not be exact.
-        goal: the data term at which it ends.
+        goal: how near to 0 the data term ends it.
+        optimizer: makes the optimizer.
     """
 
     loss: Loss
@@ -42,6 +43,7 @@ class Stage:
     tolerance: float
     floor: float
     goal: float = -math.inf
+    optimizer: Optimizer = LBFGS
 
 
 @dataclass
@@ -75,6 +77,7 @@ class Progress:
             [pair],
             stage.loss,
             weight=weight,
+            optimizer=stage.optimizer,
             max_iterations=stage.max_iterations,
             tolerance=stage.tolerance,
             floor=stage.floor,

@@ -9,6 +9,7 @@ from diffeo.fit import fit
 from diffeo.flows import Affine
 from diffeo.grid import Grid
 from diffeo.losses import SSDLoss
+from diffeo.registration.lbfgs import FrugalLBFGS
 from diffeo.shapes import Image
 
 WEIGHT, ITERATIONS, TOLERANCE = 1e-3, 40, 0.01  # the price of energy (in squares of the size), and when it is close
@@ -42,6 +43,7 @@ def approach(phi: Diffeo, goal: Diffeo, grid: Grid, like: torch.Tensor) -> None:
         [(coordinates, there)],
         SSDLoss(),
         weight=WEIGHT / size**2,
+        optimizer=FrugalLBFGS,
         max_iterations=ITERATIONS,
         tolerance=TOLERANCE,
     )
