@@ -38,8 +38,9 @@ def save_tree(path: str | os.PathLike[str], tree: Any, metadata: dict[str, Any] 
     except (TypeError, ValueError) as error:
         raise ValueError(f"the metadata of {path} must be what JSON can hold: {error}.") from None
     header = {"format": _FORMAT, "version": str(_VERSION), "tree": json.dumps(skeleton), "metadata": beside}
-    with replacing(path) as temporary:
-        temporary.write_bytes(save(tensors.named, header))
+    content = save(tensors.named, header)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.writelines(_ordered(content))
 
 
 def load_tree(path: str | os.PathLike[str]) -> tuple[Any, dict[str, Any]]:
@@ -63,6 +64,16 @@ def load_tree(path: str | os.PathLike[str]) -> tuple[Any, dict[str, Any]]:
         return _decoded(json.loads(header["tree"]), tensors, set()), json.loads(header["metadata"])
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RuntimeError):
         raise ValueError(f"cannot read {path}: what it says about its content is damaged.") from None
+
+
+def _ordered(content: bytes) -> tuple[bytes, bytes, memoryview]:
+    """The parts of a safetensors file, its metadata in order: equal trees make equal files, which they else do not."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # what follows is aligned
+    return len(text).to_bytes(8, "little"), text, memoryview(content)[end:]
 
 
 def _check_version(path: Path, header: dict[str, str]) -> None:

@@ -73,6 +73,20 @@ def test_round_trip(tmp_path_factory, tree):
     assert metadata == {"version": 1}
 
 
+def test_equal_trees_make_equal_files(tmp_path):
+    tree = {"é": [torch.arange(5), torch.ones(3).double(), 0.1], "b": torch.zeros(2, dtype=torch.uint8)}
+    contents = []
+    for k in range(6):
+        save_tree(tmp_path / f"{k}", tree, {"two": 2, "one": "ü"})
+        contents.append((tmp_path / f"{k}").read_bytes())
+    assert len(set(contents)) == 1
+    start = 8 + int.from_bytes(contents[0][:8], "little")
+    assert start % 8 == 0
+    back, metadata = load_tree(tmp_path / "0")
+    assert same(back, tree)
+    assert metadata == {"two": 2, "one": "ü"}
+
+
 def test_views_strides_and_gradients(tmp_path):
     base = torch.arange(12.0).reshape(3, 4)
     tree = {"a": base, "b": base[1:], "c": base.T, "d": torch.nn.Parameter(base), "e": base[0].expand(5, 4)}
