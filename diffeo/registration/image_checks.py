@@ -9,6 +9,8 @@ import torch
 from diffeo.core import Loss, Shape, WeightedLosses
 from diffeo.flows import GridDescent
 from diffeo.losses import CompoundLoss, FacingLoss, LandmarkLoss, MeasureLoss, SinkhornLoss
+from diffeo.registration.alignment import NoAlignment
+from diffeo.registration.coverage import check_overlap
 from diffeo.registration.image_settings import ImageSettings
 from diffeo.registration.pyramid import images
 from diffeo.shapes import Image
@@ -20,7 +22,7 @@ NARROWEST = 0.5  # of a step of the target: narrower kernels would live between 
 
 
 def check_asked(source: Shape, target: Shape, settings: ImageSettings) -> None:
-    """Raise ValueError where images are too small, or the loss, the scales or the steps are not for them."""
+    """Raise ValueError for images that are too small or apart, and for a loss, scales or steps that do not fit them."""
     for name, shape in (("source", source), ("target", target)):
         for image in images(shape):
             if image.grid.size < FEWEST:
@@ -31,6 +33,8 @@ def check_asked(source: Shape, target: Shape, settings: ImageSettings) -> None:
             check_reach(image, name, settings.dtype)
     if isinstance(source, Image) and isinstance(target, Image):
         check_loss(settings.loss)
+        if isinstance(settings.align, NoAlignment) and settings.start is None:
+            check_overlap(source, target)
     shortest = min(min(image.grid.spacing) for image in images(target))
     for width in settings.widths or ():
         if width < NARROWEST * shortest:
