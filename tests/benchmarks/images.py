@@ -1,8 +1,8 @@
 """Whole registrations of two brain pairs and one pair of slices, with no flags, against ITK's diffeomorphic demons.
 
 CPU seconds, warm, files apart. Dice is the mean over labels 1..32, carried by nearest neighbor; "error" the mean
-squared difference, relative to what it was; "corner" the smallest one-sided determinant of φ⁻¹ over the voxels, "inverse"
-the mean of |φ(φ⁻¹(x)) − x|, both sampled, in millimeters or pixels.
+squared difference, relative to what it was; "corner" the smallest one-sided determinant of φ⁻¹ over the voxels,
+"inverse" the mean of |φ(φ⁻¹(x)) − x|, both sampled, in millimeters or pixels.
 Where ANTsPy is installed, its SyN stands beside.
 Targets (NIREP, 2 mm, onto na01): Dice 0.69 from na02 and 0.665 from na03, corner 0.05, inverse 0.2 mm, 10 CPU-s;
 geodesic: Dice 0.62, drift below 1 %, 60 CPU-s. Slices r64 → r16: error 0.015 of what it was, det < 7, 5 CPU-s.

@@ -74,9 +74,10 @@ class CPUGrids(GridLoops):
         f = in_three_axes(values)
         one = np.ones(1, f.dtype)
         kernels = [one] * (3 - len(taps)) + [plain(t.to(values)) for t in taps]
+        first, second, third = kernels
         out = np.empty_like(f)
         for c in range(len(f)):
-            over(lambda a, b, c=c: filters.separable(f[c], *kernels, out[c], a, b), f.shape[1:])
+            over(lambda a, b, c=c: filters.separable(f[c], first, second, third, out[c], a, b), f.shape[1:])
         return torch.from_numpy(out).reshape(values.shape)
 
     def correlation(self, moved: Tensor, target: Tensor, weights: Tensor | None, radius: int) -> Correlation:
