@@ -19,10 +19,10 @@ def displacement(phi: Diffeo, grid: Grid, pixels: bool) -> Raster:
     Raises: ArithmeticError if it is not finite everywhere.
     """
     with torch.no_grad():
-        u = phi.pullback(grid).detach().cpu().double()
-    if not bool(torch.isfinite(u).all()):
+        u = phi.pullback(grid).detach().cpu()
+    if not bool(u.sum(dtype=torch.float64).isfinite()):
         raise ArithmeticError("the map sends a part of the grid to infinity or NaN.")
-    v = torch.tensordot(grid.linear, u, 1).numpy()
+    v = torch.tensordot(grid.linear.to(u), u, 1).numpy()
     return Raster(v if pixels else turned(v), grid.affine.numpy(), pixels)
 
 
@@ -42,4 +42,4 @@ def warp(raster: Raster, dtype: torch.dtype) -> Warp:
 def turned(v: Array) -> Array:
     """Vectors, shape (d, …), from RAS to LPS or back."""
     d = len(v)
-    return np.tensordot(half_turn(d)[:d, :d], v, 1)
+    return np.tensordot(half_turn(d)[:d, :d].astype(v.dtype), v, 1)
