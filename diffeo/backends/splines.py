@@ -31,6 +31,10 @@ class SplineLoops(ABC):
         """s(x_n), shape (c, n), and ∇(w_n·s)(x_n), shape (d, n), for weights w, shape (c, n)."""
 
     @abstractmethod
+    def read_with_jacobian(self, coefficients: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+        """s(x_n), shape (c, n), and Ds(x_n), shape (c, d, n)."""
+
+    @abstractmethod
     def pull(
         self, coefficients: Tensor, index: Tensor, weights: Tensor, in_value: Tensor, in_slope: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:

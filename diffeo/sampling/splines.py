@@ -51,11 +51,11 @@ def read_with_slope(coefficients: Tensor, index: Tensor, weights: Tensor) -> tup
 
 def read_with_jacobian(coefficients: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
     """`read`, shape (c, n), and its derivative in the index, shape (c, d, n); differentiable in both."""
-    ones = torch.eye(len(coefficients), dtype=index.dtype, device=index.device)[..., None].expand(
-        -1, -1, index.shape[1]
-    )
-    pairs = [read_with_slope(coefficients, index, one) for one in ones]
-    return pairs[0][0], torch.stack([slope for _, slope in pairs])
+    if not (torch.is_grad_enabled() and (coefficients.requires_grad or index.requires_grad)):
+        return spline_loops_for(coefficients).read_with_jacobian(coefficients, index)
+    one = torch.ones_like(index[:1])
+    values, slopes = zip(*(read_with_slope(c[None], index, one) for c in coefficients), strict=True)
+    return torch.cat(values), torch.stack(slopes)
 
 
 def _loops(values: Tensor) -> SplineLoops:

@@ -92,6 +92,7 @@ def test_fused_loops_agree_with_torch(dtype, components, shape, seed):
         (FUSED.spread(w, x, shape), DENSE.spread(w64, x64, shape)),
         (FUSED.read(c, x), DENSE.read(c64, x64)),
         *zip(FUSED.read_with_slope(c, x, w), DENSE.read_with_slope(c64, x64, w64), strict=True),
+        *zip(FUSED.read_with_jacobian(c, x), DENSE.read_with_jacobian(c64, x64), strict=True),
         *zip(FUSED.pull(c, x, w, a, b), DENSE.pull(*precise), strict=True),
     ]
     for found, expected in pairs:
@@ -123,9 +124,12 @@ def test_derivatives_to_second_order(shape):
         assert torch.autograd.gradgradcheck(function, arguments)
 
 
-def test_the_jacobian_is_that_of_the_values():
+@pytest.mark.parametrize("recorded", [False, True])
+def test_the_jacobian_is_that_of_the_values(recorded):
     c, x, *_ = inputs((6, 7), 3)
-    _, jacobian = read_with_jacobian(c, x)
+    values, jacobian = read_with_jacobian(c.requires_grad_(recorded), x)
+    assert jacobian.requires_grad == recorded
+    assert distance(values, read(c, x)) < 1e-14
     step = 1e-6
     for k in range(2):
         move = torch.zeros_like(x)

@@ -182,3 +182,35 @@ def read_with_slope(c, x, m, out, slope, start, stop):
                 g2 += wp[p] * h2
             out[0, n], out[1, n], out[2, n] = v0, v1, v2
             slope[0, n], slope[1, n], slope[2, n] = g0, g1, g2
+
+
+@njit(**OPTIONS)
+def read_with_jacobian(c, x, out, jacobian, start, stop):
+    """`read`, and the gradients of the components, into jacobian (3, 3, n)."""
+    shape, R = c.shape[1:], c.dtype.type
+    n1, n2 = shape[1], shape[2]
+    alone0, alone1, alone2 = single(shape, 0), single(shape, 1), single(shape, 2)
+    s0, s1, one, two = np.uint32(n1 * n2), np.uint32(n2), np.uint32(1), np.uint32(2)
+    at, t = np.empty(ROW, np.uint32), np.empty((3, ROW), c.dtype)
+    for first in range(start, stop, ROW):
+        last = min(first + ROW, stop)
+        place(x[:, first:last], shape, at, t, last - first)
+        for f in range(3):
+            flat, value, slope = c[f].reshape(-1), out[f], jacobian[f]
+            for r in range(last - first):
+                wp, ep = values(t[0, r], alone0), slopes(t[0, r], alone0)
+                wq, eq = values(t[1, r], alone1), slopes(t[1, r], alone1)
+                wi, wj, wk = values(t[2, r], alone2)
+                ei, ej, ek = slopes(t[2, r], alone2)
+                v, g0, g1, g2 = R(0), R(0), R(0), R(0)
+                for p in range(3):
+                    for q in range(3):
+                        i = at[r] + np.uint32(p) * s0 + np.uint32(q) * s1
+                        a, b, d = flat[i], flat[i + one], flat[i + two]
+                        u = wi * a + wj * b + wk * d
+                        v += wp[p] * wq[q] * u
+                        g0 += ep[p] * wq[q] * u
+                        g1 += wp[p] * eq[q] * u
+                        g2 += wp[p] * wq[q] * (ei * a + ej * b + ek * d)
+                n = first + r
+                value[n], slope[0, n], slope[1, n], slope[2, n] = v, g0, g1, g2

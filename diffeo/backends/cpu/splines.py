@@ -47,6 +47,17 @@ class CPUSplines(SplineLoops):
             slopes.append(torch.from_numpy(slope[3 - len(index) :]))
         return together(values), sum(slopes[1:], slopes[0])
 
+    def read_with_jacobian(self, coefficients: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+        """One pass for three components."""
+        at, values, slopes = three_rows(index), [], []
+        for c in coefficients.split(3):
+            f, out, jacobian = in_frame(c), np.empty((3, at.shape[1]), at.dtype), np.empty((3, *at.shape), at.dtype)
+            arrays = f, at, out, jacobian
+            over(lambda a, b, arrays=arrays: spline_loops.read_with_jacobian(*arrays, a, b), at)
+            values.append(torch.from_numpy(out[: len(c)]))
+            slopes.append(torch.from_numpy(jacobian[: len(c), 3 - len(index) :]))
+        return together(values), together(slopes)
+
     def pull(
         self, coefficients: Tensor, index: Tensor, weights: Tensor, in_value: Tensor, in_slope: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:

@@ -41,6 +41,12 @@ class DenseSplines(SplineLoops):
                 slopes[k] = slopes[k] + scalar * math.prod([*factors[:k], derivatives[k], *factors[k + 1 :]])
         return total, torch.stack(slopes)
 
+    def read_with_jacobian(self, coefficients: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Component by component."""
+        one = torch.ones_like(index[:1])
+        values, slopes = zip(*(self.read_with_slope(c[None], index, one) for c in coefficients), strict=True)
+        return torch.cat(values), torch.stack(slopes)
+
     def pull(
         self, coefficients: Tensor, index: Tensor, weights: Tensor, in_value: Tensor, in_slope: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
