@@ -84,7 +84,7 @@ def picture(ways: dict, last: dict, source: diffeo.Curve, target: diffeo.Curve) 
             ax.add_collection(LineCollection(shape.x[shape.edges].numpy(), colors=color, linewidths=width))
         ax.set_title(f"{name}: energy {last[name].energy:.2f}, data {last[name].data:.1e}", loc="left", fontsize=11)
         ax.set(xlabel="", ylabel="")
-    ax = figure.add_axes((0.035, 0.085, 0.565, 0.25))
+    ax = figure.add_axes((0.05, 0.085, 0.55, 0.25))
     for name, phi in ways.items():
         speed = speeds(phi)
         ax.stairs(speed, torch.linspace(0, 1, len(speed) + 1), label=name, baseline=None, **LOOK[name])

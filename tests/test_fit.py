@@ -157,12 +157,12 @@ def test_what_grew_too_far_goes_back_to_the_best_point():
     grid = Grid((24, 24), torch.eye(3))
     y, x = grid.indices(torch.zeros(()).double())
     source, target = (Image(torch.exp(-((x - a) ** 2 + (y - 12) ** 2) / 18)[None], grid) for a in (11.0, 13.5))
-    grown = GridDescent(grid, GaussianKernel(1.5), torch.zeros(2, 24, 24).double(), step=1.5)
+    grown = GridDescent(grid, GaussianKernel(1.5), torch.zeros(2, 24, 24).double(), step=1.5, relaxation=0.6)
     history = fit(grown, [(source, target)], SSDLoss(), weight=0.0, tolerance=0.0)
     values = [r.objective for r in history.records]
     assert min(values) < 0.9 * min(values[0], values[-1])
     assert float(objective(grown, [(source, target)], SSDLoss(), 0.0).total) == min(values)
-    again = GridDescent(grid, GaussianKernel(1.5), torch.zeros(2, 24, 24).double(), step=1.5)
+    again = GridDescent(grid, GaussianKernel(1.5), torch.zeros(2, 24, 24).double(), step=1.5, relaxation=0.6)
     fit(again, [(source, target)], SSDLoss(), weight=0.0, tolerance=0.0, state=history.state)
     assert torch.equal(again.u, grown.u)
 
