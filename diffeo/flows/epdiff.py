@@ -8,18 +8,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from diffeo.core import CHUNK
-from diffeo.flows.gridded import Gridded, Warp
-from diffeo.flows.layered import identities, newton
 from diffeo.flows.mesh import Mesh
+from diffeo.flows.splined import Splined, inverted
 from diffeo.grid import Grid
 from diffeo.kernels.algebra import Radial
-from diffeo.sampling import index_rows
-from diffeo.sampling.splines import bumps, read, read_with_jacobian
+from diffeo.sampling.splines import read
 from diffeo.solvers import check_steps
 
 
-class GridGeodesic(Gridded):
+class GridGeodesic(Splined):
     r"""The end of a geodesic shot from the identity, for images: its momenta and its velocities live on grids.
 
     The momentum is carried by the map, $m_t = |D\phi_t^{-1}|\,(D\phi_t^{-1})^T m_0\circ\phi_t^{-1}$, which is EPDiff.
@@ -119,6 +116,10 @@ class GridGeodesic(Gridded):
         """u, shape (d, *grid.shape), in steps of the mesh."""
         return self._spline().values
 
+    def coefficients(self) -> Tensor:
+        """Of the spline through u."""
+        return self._spline().coefficients
+
     def _spline(self) -> _Kept:
         """u, kept as long as nothing is differentiated."""
         given = [t.detach() for t in (self.coordinates, self.template) if t is not None]
@@ -133,64 +134,11 @@ class GridGeodesic(Gridded):
         u = self.traced(self.shoot()[1])
         return _Kept(given, self.steps, u, self.mesh.coefficients(u))
 
-    # ---- the map
-
-    def pullback(self, grid: Grid) -> Tensor:
-        """The spline at the points of a grid: where its axes are those of the mesh, by one matrix per axis."""
-        c = self._spline().coefficients
-        matrix, offset = self.grid.from_index_of(grid)
-        steps = torch.linalg.inv(matrix).to(c)
-        if float((matrix - torch.diag(matrix.diagonal())).abs().max()) > 1e-9 * float(matrix.abs().max()):
-            index = matrix.to(c) @ grid.indices(c).flatten(1) + offset.to(c)[:, None]
-            return (steps @ read(c, index)).reshape(len(c), *grid.shape)
-        c = c * steps.diagonal().reshape(-1, *[1] * grid.dim)
-        for axis, (n, size) in enumerate(zip(grid.shape, self.grid.shape, strict=True)):
-            x = matrix[axis, axis] * torch.arange(n, dtype=torch.float64) + offset[axis]
-            c = along(bumps(x, size).to(c), c, axis + 1)
-        return c
-
-    def inverse(self, y: Tensor) -> Tensor:
-        """φ⁻¹(y), shape (n, d)."""
-        c = self._spline().coefficients
-        return y + read(c, index_rows(self.grid, y, c)).T @ self.grid.linear.T.to(c)
-
-    def inverse_with_jacobian(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """φ⁻¹(y) and Dφ⁻¹(y), shape (n, d, d)."""
-        return self._with_jacobian(self._spline().coefficients, y)
-
-    def _with_jacobian(self, c: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        moved, slope = read_with_jacobian(c, index_rows(self.grid, y, c))
-        linear, inverse = self.grid.linear.to(c), torch.linalg.inv(self.grid.linear).to(c)
-        return y + moved.T @ linear.T, identities(y) + linear @ slope.permute(2, 0, 1) @ inverse
-
-    def forward(self, x: Tensor) -> Tensor:
-        """φ(x): the y with φ⁻¹(y) = x; differentiable by the implicit function theorem.
-
-        Raises: ArithmeticError where φ⁻¹ folds and Newton's method finds no y.
-        """
-        return self._inverted(self._spline().coefficients, x)
-
-    def _inverted(self, c: Tensor, x: Tensor) -> Tensor:
-        def back(y: Tensor) -> tuple[Tensor, Tensor]:
-            return self._with_jacobian(c, y)
-
-        with torch.no_grad():
-            y = torch.cat([newton(back, part, guess=2 * part - back(part)[0]) for part in x.split(CHUNK)])
-        if not torch.is_grad_enabled():
-            return y
-        image, jacobian = back(y)
-        return y - torch.linalg.solve(jacobian.detach(), (image - x)[..., None])[..., 0]
-
     def path(self, x: Tensor) -> list[Tensor]:
         """φ_t(x) at times 0, 1/steps, …, 1: every φ_t⁻¹ is traced back, and inverted."""
         velocities = self.shoot()[1]
         parts = [self.mesh.coefficients(self.traced(velocities[:k])) for k in range(1, self.steps + 1)]
-        return [x, *(self._inverted(c, x) for c in parts)]
-
-    @torch.no_grad()
-    def refined(self, grid: Grid) -> Warp:
-        """The map by its displacement on another grid, usually a finer one: the spline is sampled there."""
-        return Warp(grid, self.pullback(grid), float(self.energy()))
+        return [x, *(inverted(self.grid, c, x) for c in parts)]
 
     # ---- what is conserved
 
@@ -295,11 +243,3 @@ def differences(values: Tensor) -> Tensor:
         apart[0] = apart[-1] = 1
         parts.append((ahead - behind) / apart.reshape(-1, *[1] * (values.ndim - 1 - axis)))
     return torch.stack(parts, 1)
-
-
-def along(matrix: Tensor, values: Tensor, axis: int) -> Tensor:
-    """A matrix (m, n) applied along an axis of n entries."""
-    if axis == values.ndim - 1:
-        return values @ matrix.T
-    shape = (*values.shape[:axis], len(matrix), *values.shape[axis + 1 :])
-    return (matrix @ values.flatten(axis + 1)).reshape(shape)
