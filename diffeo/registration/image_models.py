@@ -16,7 +16,7 @@ from diffeo.kernels import GaussianKernel, Radial
 from diffeo.registration.image_settings import ImageSettings
 from diffeo.registration.pyramid import Level
 
-WEIGHT = 0.3  # of the energy, in squares of the size of the grid, that a flow or a geodesic spends
+WEIGHT = 0.25  # of the energy, in squares of the size of the grid, that a flow or a geodesic spends
 RELAXATION = {2: 0.5, 3: 0.32}  # of a descent, in steps, for a weight of 1; as a diffusion, its square goes with it
 SHOTS = 4  # time steps of a geodesic
 GEODESIC_WIDTHS = {
