@@ -203,6 +203,8 @@ class _Loop:
         try:
             self._record()
         except ArithmeticError as error:
+            if isinstance(error, ValueError):
+                raise  # it says itself what is wrong
             raise ValueError(
                 f"the objective cannot be computed at the start ({error}): check scales and data for huge values."
             ) from None

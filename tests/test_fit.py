@@ -22,6 +22,7 @@ from diffeo import (
 )
 from diffeo.core import Loss
 from diffeo.flows import GridDescent
+from diffeo.losses.images import NothingInCommonError
 from diffeo.solvers import RK4
 from tests.registration.shapes import bent, cloud
 
@@ -150,6 +151,27 @@ def test_growth_is_a_descent():
     values = [r.data for r in history.records]
     assert all(b < a for a, b in itertools.pairwise(values))
     assert len(phi.fields) >= 10
+
+
+class Apart(Cliff):
+    """Beyond the cliff, nothing is in common."""
+
+    def forward(self, moved, target):
+        if float(moved.x.detach().abs().max()) > self.width:
+            raise NothingInCommonError("they are apart.")
+        return super().forward(moved, target)
+
+
+def test_a_step_after_which_nothing_is_in_common_is_a_step_too_far():
+    """Shorter ones are tried; where there is nothing in common from the start, it is said as it is."""
+    source = Points(torch.tensor([[0.1, 0.0]]).double())
+    target = Points(torch.tensor([[1.0, 0.0]]).double())
+    phi = Geodesic(KERNEL, source.x, RK4(), 5)
+    step = functools.partial(torch.optim.SGD, lr=10.0)
+    history = fit(phi, [(source, target)], Apart(1.5, 0.0), weight=1e-6, optimizer=step, max_iterations=60)
+    assert history[-1].data < 1e-2 * history[0].data
+    with pytest.raises(ValueError, match=r"^they are apart"):
+        fit(phi, [(source, target)], Apart(-1.0, 0.0))
 
 
 def test_what_grew_too_far_goes_back_to_the_best_point():

@@ -96,11 +96,15 @@ def varies(mean: Tensor, variance: Tensor) -> Tensor:
     return variance.detach() > rounding**2 * (mean.detach().square() + variance.detach())
 
 
+class NothingInCommonError(ValueError, ArithmeticError):
+    """Two images share no point that counts: bad input where a registration starts, a step too far where it goes on."""
+
+
 def product(first: Tensor, second: Tensor) -> Tensor:
-    """The weights that two masks leave. Raises ValueError if they leave nothing."""
+    """The weights that two masks leave. Raises NothingInCommonError, a ValueError, if they leave nothing."""
     both = first * second
     if not float(both.detach().max()) > 0:
-        raise ValueError(
+        raise NothingInCommonError(
             "the masks of the moved image and of the target do not overlap: there is nothing to compare. Align the "
             "images first, or leave one of the masks out."
         )
