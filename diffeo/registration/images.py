@@ -27,7 +27,10 @@ from diffeo.shapes import Compound, Image, PointShape
 LEAST = {2: 0.15, 3: 0.055}  # corner determinants of a descent's whole map are at least this: never near a fold
 ITERATIONS = (30, 150, 50)  # of a descent, from the finest level to the coarsest
 TIME_ERROR, REFINEMENTS = 0.05, 3  # of a step, by which doubling the time steps may move a point; doublings at most
-OPTIMIZER_ITERATIONS, TOLERANCE = (100, 35, 15), 0.005  # at most, of an optimizer; and the progress in five that ends it
+OPTIMIZER_ITERATIONS, TOLERANCE = (
+    (100, 35, 15),
+    0.005,
+)  # at most, of an optimizer; and the progress in five that ends it
 AGREE = 1e-6  # a loss of images that agree is 0: with less, nothing is moved
 USELESS = "what was found does not bring the images nearer on the target's grid, and is left out"
 SCHEDULED = "the iterations of all levels were carried out"

@@ -6,13 +6,13 @@ import torch
 
 from diffeo.core import Compose, Diffeo
 from diffeo.fit import fit
-from diffeo.flows import Affine
+from diffeo.flows import Affine, GridGeodesic
 from diffeo.grid import Grid
 from diffeo.losses import SSDLoss
 from diffeo.registration.lbfgs import FrugalLBFGS
 from diffeo.shapes import Image
 
-WEIGHT, ITERATIONS, TOLERANCE = 1e-3, 40, 0.01  # the price of energy (in squares of the size), and when it is close
+WEIGHT, ITERATIONS, TOLERANCE = 1e-4, 40, 0.01  # the price of energy (in squares of the size), and when it is close
 
 
 def split(phi: Diffeo) -> tuple[Affine | None, Diffeo | None]:
@@ -38,6 +38,9 @@ def approach(phi: Diffeo, goal: Diffeo, grid: Grid, like: torch.Tensor) -> None:
     coordinates = Image(values, grid, background=values.new_zeros(len(values)))
     with torch.no_grad():
         there = goal.to(like) @ coordinates
+        if isinstance(phi, GridGeodesic):  # to first order, φ⁻¹ is id − v
+            u = goal.pullback(phi.nodes)
+            phi.start_along(-(phi.nodes.linear.to(u) @ u.flatten(1)).reshape(u.shape))
     fit(
         phi,
         [(coordinates, there)],
