@@ -30,6 +30,11 @@ def check_asked(source: Shape, target: Shape, settings: ImageSettings) -> None:
                     f"the {name} has {image.grid.size} points, too few to tell where it is: register expects images of "
                     f"{FEWEST} and more."
                 )
+            if min(image.grid.shape) < 2:
+                raise ValueError(
+                    f"the {name} has one point along an axis, its shape is {image.grid.shape}: nothing is known across "
+                    "it. Give it as an image of fewer axes."
+                )
             check_reach(image, name, settings.dtype)
     if isinstance(source, Image) and isinstance(target, Image):
         check_loss(settings.loss)

@@ -353,6 +353,7 @@ BAD = {
     "a constant source": (lambda: (ones(32, 32), picture(small)), {}, "the source has the same value everywhere, 1"),
     "a constant target": (lambda: (picture(small), ones(32, 32)), {}, "the target has the same value everywhere"),
     "few points": (lambda: (Image(torch.rand(1, 3, 3), square(3)), picture(small)), {}, "source has 9 points"),
+    "an axis of one point": (lambda: (picture(grid((9, 9, 1), (4, 4, 4))), picture(cube(9))), {}, "one point along"),
     "no overlap": (lambda: (picture(small), elsewhere()), {"align": NoAlignment()}, "do not overlap in space"),
     "a mesh": (lambda: (picture(cube(8)), ball()), {}, "the target is Mesh"),
     "points": (lambda: (Points(torch.rand(9, 2)), picture(small)), {}, "the source is Points"),
