@@ -56,6 +56,8 @@ class Brightness(Criterion):
 
     def fit(self, pose: Affine) -> LinearFit | None:
         """The linear model at a pose; None where the overlap is too small."""
+        if not self.sensible(pose.matrix):
+            return None
         d = self.frame.dim
         found = warp(self.values, *self.index_map(pose.matrix, pose.translation), self.still)
         weights = self.weights(None if self.source.mask is None else found[d + 1])

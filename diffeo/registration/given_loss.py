@@ -45,6 +45,8 @@ class GivenLoss(Criterion):
 
     def moved(self, matrix: Tensor, translation: Tensor) -> Image | None:
         """The source in a pose, differentiable in it for fixed weights; None where the overlap is too small."""
+        if not self.sensible(matrix):
+            return None
         source, grid = self.source, self.target.grid
         linear, offset = self.index_map(matrix, translation)
         index = (linear.to(self.index) @ self.index + offset.to(self.index)[:, None]).reshape(grid.dim, *grid.shape)

@@ -17,6 +17,7 @@ from diffeo.shapes import Image
 
 ITERATIONS = 25  # of one descent
 SMALL_GAIN = 1e-5  # a step that lowers the criterion by a smaller fraction is the last one
+LARGEST = 100.0  # times: a source that much larger or smaller than the target is not compared, a cell could hide it
 OVERLAP = 0.2  # of the smaller image: poses with less in common are not compared
 
 
@@ -91,6 +92,18 @@ class Criterion(ABC):
         if mask is None or self.target.mask is None:
             return self.target.mask if mask is None else mask
         return mask * self.target.mask
+
+    def sensible(self, matrix: Tensor) -> bool:
+        """Whether the source, stretched by the matrix, is neither tiny nor huge beside the target in any direction."""
+        source, target = (
+            image.grid.linear * torch.tensor(image.grid.shape, dtype=torch.float64)
+            for image in (self.source, self.target)
+        )
+        sizes = torch.linalg.solve(target, matrix.detach().cpu() @ source)
+        if not bool(sizes.isfinite().all()):
+            return False
+        stretch = torch.linalg.svdvals(sizes)
+        return float(stretch.min()) > 1 / LARGEST and float(stretch.max()) < LARGEST
 
     def overlaps(self, weights: Tensor | None, matrix: Tensor) -> bool:
         """Whether what counts is a fair part of the smaller image, the source being stretched by the matrix."""

@@ -412,6 +412,19 @@ def test_losses_are_differentiated_in_the_pose(loss: Loss):
     assert float(gradient @ direction) == pytest.approx(found, rel=1e-3)
 
 
+@pytest.mark.parametrize("d", [2, 3])
+def test_sizes_that_no_comparison_can_tell_are_not_compared(d):
+    """A source blown up until one cell hides the target, or shrunk to a point, is infinitely far from it."""
+    source, target = picture(grid(d, side=12)), picture(grid(d, 1.4, side=12))
+    where = Frame(middle(d), 20.0)
+    for criterion in (Brightness(source, target, where, True), GivenLoss(source, target, where, LNCCLoss())):
+        for size in (1e3, 1e-3):
+            pose = Affine(size * torch.eye(d).double(), torch.zeros(d).double())
+            assert criterion.value(pose) == math.inf
+            assert criterion.descend(pose, FullAffine()) is pose
+        assert math.isfinite(criterion.value(still(d)))
+
+
 def test_alignment_works_where_gradients_are_off():
     matrix, shift = about_the_middle(rotation(2, 0.3), 4.0)
     source, target = picture(grid(2), matrix, shift), picture(grid(2))
