@@ -52,10 +52,10 @@ def figures(source: Shape, target: Shape, carried: Shape, phi: Diffeo, known: Wa
 
 
 def inverse_errors(phi: Diffeo, fixed: Grid, moving: Grid) -> dict[str, float | None]:
-    """Mean and largest inverse consistency; None where the map folds and has no inverse."""
+    """Mean and largest inverse consistency; None where the map folds, or leads nowhere that the source is known."""
     try:
         found = inverse_consistency(phi, fixed, moving, INVERTED)
-    except ArithmeticError:
+    except (ArithmeticError, ValueError):
         return {"inverse_error": None, "inverse_error_max": None}
     return {"inverse_error": found.mean, "inverse_error_max": found.max}
 
