@@ -68,21 +68,25 @@ def register(
     """Find the diffeomorphism that carries the source onto the target.
 
     Args:
-        source, target: points, curves or meshes in one dimension d; they need not be of the same kind.
+        source, target: points, curves or meshes in one dimension d; they need not be of the same kind. Or images, which
+            may have other grids and other channels; or compounds of the same parts, with images among them.
         loss: a loss in the data's units, or only its class, whose scale is then found from the data; None means
-            varifolds where both have tangents or normals, MMD otherwise.
+            varifolds where both have tangents or normals, MMD otherwise; local correlation for images.
         scale: widths of the deformation's kernel, one or several, in the data's units.
         weight: λ, the price of a unit of energy (of an extent squared) in units of the data term, which is 1 where
-            everything is off by the data term's own scale. 0.3 by default.
-        steps: time steps; None means as many as the result needs for an error below 3e-4 of the extent.
-        solver: the integrator, RK4 by default.
-        model: `Geodesic` (default), `Flow` or `Descent`.
-        align: the motions allowed before the deformation, at no price; rigid ones by default.
+            everything is off by the data term's own scale. 0.3 by default. A descent on images relaxes by it instead,
+            as much as is good where it is 1.
+        steps: time steps; None means as many as the result needs for an error below 3e-4 of the extent, of 0.05 steps
+            of an image. A descent has none.
+        solver: the integrator, RK4 by default, Midpoint for images.
+        model: `Geodesic`, `Flow` or `Descent`; the first by default, the last for images.
+        align: the motions allowed before the deformation, at no price; rigid ones by default, affine ones for images.
         start: for images: a map to begin with, of any kind: its affine part is kept, and nothing is aligned.
         levels: for images: how much coarser the grids are, one after the other; 4, 2, 1 by default in space.
         controls: the largest number of control points, 400 by default.
-        max_iterations: outer iterations of the last stage at most, 100 by default.
-        tolerance: the last stage ends when five iterations gain less than this fraction, 0.01 by default.
+        max_iterations: outer iterations of the last stage at most, 100 by default; for images, of every level.
+        tolerance: the last stage ends when five iterations gain less than this fraction, 0.01 by default; for images,
+            every level does, and a descent when they gain nothing.
         device, dtype: where and in which precision to compute; the CPU and float32 by default.
         backend: who computes sums over pairs.
         seed: of whatever is random (which points of very large clouds are looked at for the alignment).

@@ -15,8 +15,9 @@ import diffeo
 from diffeo import Compose, Descent, Flow, MILoss, SSDLoss
 from diffeo.core import Inverse
 from diffeo.diagnostics import corner_determinants
+from diffeo.flows import Affine
 from diffeo.io import read_warp
-from diffeo.registration import files
+from diffeo.registration import files, image_report
 from tests.oracles import distance
 from tests.registration.scenes import F64, cube, grid, pair, picture, places, square
 from tests.registration.shapes import rotation
@@ -82,6 +83,11 @@ def test_the_inverse_is_that_of_the_map(result):
     assert distance(result.phi.inverse(result.phi(x)), x) < 1e-4
     assert 0 < result.report["inverse_error"] < 0.1 * min(TURNED.spacing)
     assert result.report["inverse_error"] <= result.report["inverse_error_max"] < 2 * max(TURNED.spacing)
+
+
+def test_a_map_that_leads_nowhere_is_reported_without_an_inverse():
+    far = Affine(torch.eye(2), torch.tensor([1e3, 0.0]))
+    assert image_report.inverse_errors(far, square(9), square(9)) == {"inverse_error": None, "inverse_error_max": None}
 
 
 def test_progress_is_told_from_coarse_to_fine():
