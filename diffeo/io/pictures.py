@@ -5,6 +5,7 @@ Positions are pixels, x = column and y = row; what the file says of resolution o
 
 from __future__ import annotations
 
+import gc
 import warnings
 from pathlib import Path
 
@@ -67,14 +68,19 @@ def _loaded(path: Path) -> Array:
     """All numbers of the file; black and white are 0 and 255."""
     from skimage.io import imread
 
-    try:
-        with warnings.catch_warnings(), silenced("tifffile"):
-            warnings.simplefilter("ignore")
+    array: Array | None = None
+    with warnings.catch_warnings(), silenced("tifffile"):
+        warnings.simplefilter("ignore")
+        try:
             array = np.asarray(imread(path))
-    except MemoryError:
-        raise
-    except Exception:  # the readers of a dozen formats raise a dozen kinds of errors
-        raise ValueError(f"it is truncated, damaged, or not a {path.suffix.lower()} picture") from None
+        except MemoryError:
+            raise
+        except Exception:  # the readers of a dozen formats raise a dozen kinds of errors
+            array = None
+        if array is None:
+            gc.collect()  # some leave the file open, and say so when they are collected
+    if array is None:
+        raise ValueError(f"it is truncated, damaged, or not a {path.suffix.lower()} picture")
     return array.astype(np.uint8) * 255 if array.dtype.kind == "b" else array
 
 

@@ -23,6 +23,7 @@ GEODESIC_WIDTHS = {
     2: (0.16, 0.08, 0.04, 0.02),
     3: (0.044, 0.022, 0.011),
 }  # of its kernel, relative to the size of the grid
+NARROWEST = 1.5  # of these, in finest steps, at least
 NODE_STEP = 2.0  # of its nodes, in the narrowest width
 LAYERS = 6  # of a flow
 WIDTHS = (32.0, 16.0, 8.0, 4.0)  # of a flow's kernel, in steps of the finest level
@@ -45,7 +46,8 @@ def start(settings: ImageSettings, level: Level, before: Diffeo | None = None) -
         return Inverse(Flow(field, settings.solver, settings.steps or LAYERS))
     if settings.model is GridGeodesic:
         size = max(n * s for n, s in zip(level.grid.shape, level.grid.spacing, strict=True))
-        kernel = summed_kernel(settings, size, GEODESIC_WIDTHS[level.grid.dim])
+        widths, fine = GEODESIC_WIDTHS[level.grid.dim], level.step / level.factor
+        kernel = summed_kernel(settings, max(size, NARROWEST * fine / widths[-1]), widths)
         nodes = node_grid(level.grid, kernel.scales[-1] * NODE_STEP)
         return GridGeodesic(kernel, nodes, steps=settings.steps or SHOTS).to(like)
     raise ValueError(f"register knows the models Geodesic, Flow and Descent, and got {settings.model.__name__}.")
