@@ -12,6 +12,7 @@ from torch import Tensor
 from diffeo.backends.grids import loops_for
 from diffeo.core import Grown, Loss, Shape
 from diffeo.flows.gridded import Gridded
+from diffeo.flows.repair import unfolded
 from diffeo.grid import Grid
 from diffeo.kernels.algebra import Radial
 from diffeo.kernels.smoothing import orthogonal, summed
@@ -149,8 +150,8 @@ class GridDescent(Gridded, Grown):
         return GridDescent(grid, kernel, u, self.step, self.relaxation, self.squares, self.grown)
 
     def repaired(self, least: float) -> GridDescent:
-        """The map with φ⁻¹ smoothed around the points where a corner determinant is below ``least``."""
-        u = loops_for(self.u).repaired(self.u, least)
+        """The map with φ⁻¹ smoothed around the points where a corner determinant is below ``least``, until none is."""
+        u = unfolded(self.u, least)
         return GridDescent(self.grid, self.kernel, u, self.step, self.relaxation, self.squares, self.grown)
 
     def growth(self) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from diffeo.registration.starting import approach, split
 from diffeo.shapes import Compound, Image, PointShape
 
 LEAST = {2: 0.15, 3: 0.055}  # corner determinants of a descent's whole map are at least this: never near a fold
+ENLARGED = 2.0  # times: more of the motion's own growth is not held against the rest
 ITERATIONS = (30, 150, 50)  # of a descent, from the finest level to the coarsest
 TIME_ERROR, REFINEMENTS = 0.05, 3  # of a step, by which doubling the time steps may move a point; doublings at most
 OPTIMIZER_ITERATIONS, TOLERANCE = (
@@ -168,9 +169,10 @@ class ImageRun:
         """The map, smoothed where the whole of it would fold or nearly so."""
         if not isinstance(phi, GridDescent):
             return phi
-        # the whole inverse map is A⁻¹∘φ⁻¹, and its determinants are those of φ⁻¹ over det A
+        # the whole inverse map is A⁻¹∘φ⁻¹, and its determinants are those of φ⁻¹ over det A; that an image is much
+        # smaller than the other is no deformation
         growth = 1.0 if self.motion is None else float(torch.linalg.det(self.motion.matrix))
-        return phi.repaired(LEAST[phi.grid.dim] * max(1.0, growth))
+        return phi.repaired(LEAST[phi.grid.dim] * min(max(1.0, growth), ENLARGED))
 
 
 def moved(shape: Shape, matrix: torch.Tensor, translation: torch.Tensor) -> Shape:

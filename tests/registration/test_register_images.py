@@ -220,6 +220,17 @@ def test_units_do_not_matter(factor):
     assert result.energy == pytest.approx(factor**2 * plain.energy, rel=1e-4)
 
 
+@pytest.mark.parametrize("factor", [0.3, pytest.param(3.0, marks=pytest.mark.slow)])
+def test_a_smaller_or_larger_image_is_brought_to_size_before_it_is_bent(factor):
+    """The growth is the motion's, and is not held against the deformation."""
+    source, target = pair(square(40))
+    away = dataclasses.replace(source, grid=source.grid.moved(factor * torch.eye(2).double(), torch.zeros(2)))
+    phi, x = diffeo.register(away, target).phi, places(2)
+    assert isinstance(phi, Compose)
+    assert float(torch.linalg.det(phi.diffeos[0].matrix)) == pytest.approx(factor**-2, rel=0.25)
+    assert (phi((factor * x).float()) - bend(x)).norm(dim=1).mean() < 0.55 * (x - bend(x)).norm(dim=1).mean()
+
+
 def test_brightness_does_not_matter():
     source, target = pair(square(32))
     plain = diffeo.register(source, target).phi
