@@ -33,13 +33,18 @@ def mean_square(values: Tensor) -> float:
 
 def check_overlap(source: Image, target: Image) -> None:
     """Raise ValueError unless the grids of the two images have a part of space in common."""
-    a, b = source.grid, target.grid
-    if meet(a, b) or meet(b, a):
+    if overlap(source, target):
         return
+    a, b = source.grid, target.grid
     raise ValueError(
         f"source and target do not overlap in space: the source lies in {box(a)}, the target in {box(b)}. Correct the "
         "affine in the header of one of them, or allow an alignment: it starts from equal centers too."
     )
+
+
+def overlap(source: Image, target: Image) -> bool:
+    """Whether the grids of the two images have a part of space in common."""
+    return meet(source.grid, target.grid) or meet(target.grid, source.grid)
 
 
 def meet(a: Grid, b: Grid) -> bool:

@@ -12,7 +12,7 @@ from diffeo.core import Compose, Diffeo, Loss, Shape
 from diffeo.flows import GridDescent, Warp
 from diffeo.registration import image_report, report
 from diffeo.registration.common_alignment import align_shapes
-from diffeo.registration.coverage import check_overlap
+from diffeo.registration.coverage import check_overlap, overlap
 from diffeo.registration.image_alignment import still
 from diffeo.registration.image_checks import check_asked
 from diffeo.registration.image_models import WEIGHT, start, transferred
@@ -58,6 +58,8 @@ class ImageRun:
         else:
             self.motion, self.before = split(settings.start)
         self.moving = a if self.motion is None else moved(a, self.motion.matrix, self.motion.translation)
+        if settings.start is None and not overlap(images(self.moving)[0], images(b)[0]):
+            self.motion, self.moving = None, a  # a loss may be lowest where nothing is left to compare
         check_overlap(images(self.moving)[0], images(b)[0])
         factors = settings.levels or default_levels(images(b)[0].grid)
         self.levels = levels(self.moving, self.fixed, factors)

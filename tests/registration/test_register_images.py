@@ -153,6 +153,15 @@ def test_what_is_only_a_motion_is_found_by_the_alignment(motion):
     assert float((result.phi(x.float()) - truth(x)).norm(dim=1).mean()) < 0.5 * square().spacing[0]
 
 
+def test_an_alignment_that_leads_apart_is_left_out(monkeypatch):
+    """As a loss may that is lowest where nothing is left to compare."""
+    away = Affine(torch.eye(2).double(), torch.tensor([10 * SIDE, 0.0]).double())
+    monkeypatch.setattr(diffeo.registration.images, "align_shapes", lambda *arguments: away)
+    result = diffeo.register(*pair(square(24)))
+    assert not result.report["aligned"]
+    assert result.report["data_after"] < result.report["data_before"]
+
+
 def test_no_alignment_moves_nothing_rigidly():
     result = diffeo.register(*pair(square()), align=NoAlignment())
     assert not isinstance(result.phi, Compose)
