@@ -41,11 +41,18 @@ def suffix(shape: Shape, like: str | Path | None) -> str:
 
 
 def write_warps(folder: Path, source: Shape, target: Shape, phi: Diffeo) -> None:
-    """``warp.nii.gz`` and ``inverse_warp.nii.gz`` as ITK and ANTs read them, and ``jacobian.nii.gz`` of the former."""
+    """``warp.nii.gz`` and ``inverse_warp.nii.gz`` as ITK and ANTs read them, and ``jacobian.nii.gz`` of the former.
+
+    Where the map folds there is no ``inverse_warp.nii.gz``.
+    """
     moving, fixed = images(source)[0], images(target)[0]
     pixels = in_pixels(fixed)
     write_warp(folder / "warp.nii.gz", phi, fixed.grid, pixels=pixels)
-    write_warp(folder / "inverse_warp.nii.gz", phi, moving.grid, inverse=True, pixels=pixels)
+    inverse = folder / "inverse_warp.nii.gz"
+    try:
+        write_warp(inverse, phi, moving.grid, inverse=True, pixels=pixels)
+    except ArithmeticError:  # φ⁻¹ folds and has no inverse there: the report says so, and an older file would lie
+        inverse.unlink(missing_ok=True)
     write(folder / "jacobian.nii.gz", jacobian(phi, fixed))
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 
 from diffeo.core import Compose, Diffeo, Loss, Shape
+from diffeo.diagnostics import corner_determinants
+from diffeo.fit import History
 from diffeo.flows import GridDescent, Warp
 from diffeo.registration import image_report, report
 from diffeo.registration.common_alignment import align_shapes
@@ -34,6 +36,7 @@ OPTIMIZER_ITERATIONS, TOLERANCE = (
 )  # at most, of an optimizer; and the progress in five that ends it
 AGREE = 1e-6  # a loss of images that agree is 0: with less, nothing is moved
 USELESS = "what was found does not bring the images nearer on the target's grid, and is left out"
+DEARER, PRICE, HALVINGS = 4, 4.0, 20  # times that a map which folds is made dearer, by how much; and made shorter
 SCHEDULED = "the iterations of all levels were carried out"
 
 
@@ -74,10 +77,28 @@ class ImageRun:
             history = self.progress.run(phi, pair, self.weight(phi), stage, len(self.levels))
         assert phi is not None
         assert history is not None
-        phi = self.refined(phi)
+        phi, history = self.unfolded(self.refined(phi), history)
         if isinstance(phi, GridDescent) and not history.converged:
             return phi, True, SCHEDULED
         return phi, history.converged, history.reason
+
+    def unfolded(self, phi: Diffeo, history: History) -> tuple[Diffeo, History]:
+        """The map without folds: half the way that it went, and from there on at a higher price; a descent is repaired.
+
+        Where that leads to folds again and again, it ends half the way, or less: short ways do not fold.
+        """
+        level, weight = self.levels[-1], self.weight(phi)
+        for attempt in range(0 if isinstance(phi, GridDescent) else HALVINGS):
+            if float(corner_determinants(phi, level.grid).min()) > 0:
+                break
+            with torch.no_grad():
+                for parameter in phi.parameters():
+                    parameter.mul_(0.5)
+            if attempt < DEARER:
+                weight *= PRICE
+                stage, pair = self.stage(len(self.levels) - 1), (level.source, level.target)
+                history = self.progress.run(phi, pair, weight, stage, self.progress.done + 1)
+        return phi, history
 
     def started(self, level: Level) -> Diffeo:
         """The map at the first level: the identity, or near the one that was given."""

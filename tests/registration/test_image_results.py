@@ -360,3 +360,16 @@ def test_threads_do_not_change_the_result():
     finally:
         torch.set_num_threads(threads)
     assert distance(results[0].moved.values, results[1].moved.values) < 1e-3
+
+
+def test_a_map_that_folds_is_saved_without_an_inverse_and_no_older_one_is_left(tmp_path):
+    source, target = pair(square(24))
+    result = diffeo.register(source, target, max_iterations=2)
+    result.save(tmp_path)
+    assert (tmp_path / "inverse_warp.nii.gz").exists()
+    u = torch.zeros(2, 24, 24)
+    u[0, 8:16, 8:16] = -2.5 * torch.arange(8.0)[:, None]  # runs backward there
+    folding = dataclasses.replace(result, phi=diffeo.Warp(target.grid, u))
+    folding.save(tmp_path)
+    assert not (tmp_path / "inverse_warp.nii.gz").exists()
+    assert {"warp.nii.gz", "jacobian.nii.gz", "report.json", "report.png"} <= {p.name for p in tmp_path.iterdir()}

@@ -425,3 +425,23 @@ def test_images_that_do_not_overlap_are_brought_together():
     result = diffeo.register(elsewhere(), picture(small))
     assert result.report["aligned"]
     assert distance(result.phi(torch.tensor([[900.0, 0.0]])), torch.zeros(1, 2)) < 0.1 * SIDE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", [Flow, Geodesic], ids=lambda m: m.__name__)
+def test_what_costs_nothing_does_not_fold_either(model):
+    """Two discs trade places, at a price so low that the optimizer would rather crumple the plane."""
+    on = square(64)
+    y, x = on.indices(torch.zeros(()))
+
+    def discs(*centers):
+        values = [torch.sigmoid(9 - ((x - a).square() + (y - b).square()).sqrt()) for a, b in centers]
+        return Image(torch.stack(values).sum(0)[None], on)
+
+    pair_of_discs = discs((20, 20), (44, 44)), discs((44, 20), (20, 44))
+    result = diffeo.register(
+        *pair_of_discs, loss=diffeo.SSDLoss(), model=model, align=diffeo.NoAlignment(), weight=1e-4, max_iterations=30
+    )
+    assert result.report["folds"] == 0
+    assert result.report["min_corner"] > 0
+    assert result.report["data_after"] <= result.report["data_before"]
