@@ -57,6 +57,14 @@ class Field(nn.Module, ABC):
         """The same velocity for many evaluations, with what does not depend on x computed once."""
         return self
 
+    def rates(self) -> list[tuple[nn.Parameter, float]]:
+        """The parameters, each with what its Euclidean gradient is to be multiplied by to be the gradient in V.
+
+        For coefficients of orthonormal fields that is 1; for averages over units it grows with the width, so that one
+        learning rate serves every width.
+        """
+        return [(p, 1.0) for p in self.parameters()]
+
     @abstractmethod
     def arguments(self) -> dict[str, Any]:
         """What to call the class with to build this field again: tensors, numbers, kernels."""
@@ -131,6 +139,13 @@ class Diffeo(nn.Module, ABC):
     @abstractmethod
     def energy(self) -> Tensor:
         """½ ∫ ‖v_t‖²_V dt, a scalar, in length units squared."""
+
+    def rates(self) -> list[tuple[nn.Parameter, float]]:
+        """The parameters, each with the factor from its Euclidean gradient to that in the metric ∫‖v_t‖²_V dt.
+
+        For L layers, that factor is L times the fields' own, so that one learning rate serves every depth.
+        """
+        return [(p, 1.0) for p in self.parameters()]
 
     @abstractmethod
     def arguments(self) -> dict[str, Any]:
@@ -240,6 +255,10 @@ class Compose(Diffeo):
             path += part.path(path[-1])[1:]
         return path
 
+    def rates(self) -> list[tuple[nn.Parameter, float]]:
+        """Those of all parts."""
+        return [rate for part in self.diffeos for rate in part.rates()]
+
     def energy(self) -> Tensor:
         """The sum of the parts' energies: the cost of going through them one after the other, each in unit time."""
         return torch.stack([part.energy() for part in self.diffeos]).sum()
@@ -307,6 +326,10 @@ class Inverse(Diffeo):
     def path(self, x: Tensor) -> list[Tensor]:
         """φ_{1-t}∘φ₁⁻¹: the path of φ, run backward from its end."""
         return [x, *self.phi.path(self.phi.inverse(x))[-2::-1]]
+
+    def rates(self) -> list[tuple[nn.Parameter, float]]:
+        """Those of φ."""
+        return self.phi.rates()
 
     def energy(self) -> Tensor:
         """That of φ."""

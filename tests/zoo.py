@@ -16,7 +16,7 @@ from torch import Tensor
 
 from diffeo.backends import AutoBackend, CPUBackend, DenseBackend, KeOpsBackend
 from diffeo.core import Compose, Diffeo, Field, Inverse, Loss, Shape
-from diffeo.fields import GridField, KernelField
+from diffeo.fields import FeatureField, GridField, KernelField
 from diffeo.flows import Affine, Descent, Exponential, Flow, Geodesic, GridDescent, GridGeodesic, Warp
 from diffeo.grid import Grid
 from diffeo.kernels import (
@@ -155,7 +155,24 @@ GRID_FIELDS = [
     Entry("GridField(Matern52, refined)", grid_field(Matern52Kernel(0.8), refine=2, padding=1.5)),
     Entry("GridField(sum of kernels)", grid_field(GaussianKernel(1.2) + 0.5 * GaussianKernel(0.5))),
 ]
-FIELDS = [*KERNEL_FIELDS, *GRID_FIELDS]
+
+
+def feature_field(kernel: Radial, width: int = 20) -> Callable[[int, torch.dtype, int], FeatureField]:
+    """Builder of a `FeatureField`."""
+
+    def make(d: int, dtype: torch.dtype, seed: int) -> FeatureField:
+        theta = cloud(width, d, dtype, seed=8000 + seed, size=0.4)
+        return FeatureField(kernel, d, width, seed, theta)
+
+    return make
+
+
+LINEAR_FIELDS = [
+    Entry("FeatureField(Gaussian)", feature_field(GaussianKernel(0.7))),
+    Entry("FeatureField(sum of kernels)", feature_field(GaussianKernel(0.9) + 0.3 * CauchyKernel(0.5))),
+    Entry("FeatureField(Matern52)", feature_field(Matern52Kernel(0.8))),
+]
+FIELDS = [*KERNEL_FIELDS, *GRID_FIELDS, *LINEAR_FIELDS]
 
 
 def geodesic(kernel: Radial, **options: Any) -> Callable[[int, torch.dtype, int], Diffeo]:

@@ -1,6 +1,8 @@
 """Velocity fields: one family per file."""
 
+from diffeo.fields.feature_field import FeatureField
 from diffeo.fields.grid_field import GridField, SampledField
 from diffeo.fields.kernel_field import KernelField
+from diffeo.fields.linear import FeatureExpansion, LinearField
 
-__all__ = ["GridField", "KernelField", "SampledField"]
+__all__ = ["FeatureExpansion", "FeatureField", "GridField", "KernelField", "LinearField", "SampledField"]

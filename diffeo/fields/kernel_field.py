@@ -6,15 +6,15 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from diffeo.core import Field
+from diffeo.fields.linear import LinearField
 from diffeo.kernels import reductions
 from diffeo.kernels.algebra import Radial
 from diffeo.kernels.momenta import WithMomenta
 
 
-class KernelField(WithMomenta, Field):
+class KernelField(WithMomenta, LinearField):
     r"""$v(x) = \sum_j K(x, c_j)\,a_j$: the fields of least norm among those with given values on the controls.
 
     Args:
@@ -29,6 +29,35 @@ class KernelField(WithMomenta, Field):
     ) -> None:
         super().__init__()
         self.place_momenta(kernel, controls, momenta, whiten)
+
+    @property
+    def coefficients(self) -> nn.Parameter:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """z, shape (m, d), with momenta L⁻ᵀz; without whitening the momenta themselves, which are not orthonormal."""
+        return self.unknown.coordinates
+
+    def evaluate(self, x: Tensor, coefficients: Tensor) -> Tensor:
+        """The field with the given coefficients at x, shape (n, d)."""
+        return reductions.product(self.kernel, x, self.controls, self.unknown.momenta_of(coefficients))
+
+    def features(self, x: Tensor) -> Tensor:
+        """φ(x) = L⁻¹K(c, x), shape (n, m): the kernel seen from the controls (Nyström).
+
+        Raises: ValueError without whitening.
+        """
+        return torch.linalg.solve_triangular(self._whitener(), self.kernel(self.controls, x).dense(), upper=False).T
+
+    def gather(self, x: Tensor, p: Tensor) -> Tensor:
+        """L⁻¹K(c, x) p: the projection of Σ_i K(·, x_i) p_i onto fields carried by the controls.
+
+        Raises: ValueError without whitening.
+        """
+        values = reductions.product(self.kernel, self.controls, x, p)
+        return torch.linalg.solve_triangular(self._whitener(), values, upper=False)
+
+    def _whitener(self) -> Tensor:
+        if self.unknown.factor is None:
+            raise ValueError("the momenta of this KernelField are not orthonormal coefficients: build it whitened.")
+        return self.unknown.factor
 
     def forward(self, x: Tensor) -> Tensor:
         """v(x), shape (n, d)."""

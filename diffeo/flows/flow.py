@@ -93,6 +93,12 @@ class Flow(Layered):
         velocities = [velocity for velocity, _ in self._stack()] if self.carried else self.layer_fields()
         return 0.5 * torch.stack([velocity.sqnorm() for velocity in velocities]).mean()
 
+    def rates(self) -> list[tuple[nn.Parameter, float]]:
+        """Those of the fields, times the number L of layers: a layer's share of the energy is 1/L."""
+        share = 1 if self.shared else self.layer_count
+        fields = [field for field in self.fields if isinstance(field, Field)]
+        return [(p, share * rate) for field in fields for p, rate in field.rates()]
+
     def deformation(self, grid: Grid) -> Tensor:
         """u, shape (d, *grid.shape), in steps, with φ(Ai) = A(i + u(i)).
 

@@ -61,6 +61,13 @@ class Radial(Kernel):
         """
         return spectra.numerical(self.jet, u, d, self.scales[0])
 
+    def frequencies(self, n: int, d: int, generator: torch.Generator) -> Tensor:
+        """n draws from the spectral measure, shape (n, d), float64: k(|x − y|²) = k(0) E cos(ω·(x − y)).
+
+        Unless a kernel says better, by inverting the distribution of |ω| that ``spectrum`` gives.
+        """
+        return spectra.radial_draws(lambda u: self.spectrum(u, d), n, d, self.scales, generator)
+
     def __call__(self, x: Tensor, y: Tensor | None = None) -> KernelMatrix:
         """The lazy matrix K(x, y)."""
         return KernelMatrix(self, x, x if y is None else y)
@@ -105,6 +112,13 @@ class SumKernel(Radial):
         """The sum of theirs."""
         return torch.stack([term.spectrum(u, d) for term in self.terms]).sum(0)
 
+    def frequencies(self, n: int, d: int, generator: torch.Generator) -> Tensor:
+        """From the terms' measures, each as often as its share of k(0)."""
+        shares = torch.tensor([term.at_zero for term in self.terms], dtype=torch.float64)
+        which = torch.multinomial(shares, n, replacement=True, generator=generator)
+        draws = torch.stack([term.frequencies(n, d, generator) for term in self.terms])
+        return draws[which, torch.arange(n)]
+
     def rescaled(self, factor: float) -> Self:
         """Every term in the other units."""
         return replace(self, terms=tuple(term.rescaled(factor) for term in self.terms))
@@ -141,6 +155,10 @@ class ScaledKernel(Radial):
     def spectrum(self, u: Tensor, d: int) -> Tensor:
         """The multiple."""
         return self.weight * self.kernel.spectrum(u, d)
+
+    def frequencies(self, n: int, d: int, generator: torch.Generator) -> Tensor:
+        """Those of the kernel: the weight is in k(0)."""
+        return self.kernel.frequencies(n, d, generator)
 
     def rescaled(self, factor: float) -> Self:
         """The kernel in the other units, with the same weight."""

@@ -44,9 +44,13 @@ class Momenta(nn.Module):
 
     def forward(self) -> Tensor:
         """P, shape (m, d)."""
+        return self.momenta_of(self.coordinates)
+
+    def momenta_of(self, coordinates: Tensor) -> Tensor:
+        """The momenta that given coordinates mean."""
         if self.factor is None:
-            return self.coordinates
-        return torch.linalg.solve_triangular(self.factor.T, self.coordinates, upper=True)
+            return coordinates
+        return torch.linalg.solve_triangular(self.factor.T, coordinates, upper=True)
 
     def inverse(self, momenta: Tensor) -> Tensor:
         """The coordinates of given momenta."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any, Self
 
+import torch
 from torch import Tensor
 
 from diffeo.kernels import spectra
@@ -54,6 +55,10 @@ class GaussianKernel(RadialKernel):
         k = (c * u).exp()
         return k, c * k, c**2 * k
 
+    def frequencies(self, n: int, d: int, generator: torch.Generator) -> Tensor:
+        """Draws from the spectral measure, shape (n, d)."""
+        return spectra.gaussian_draws(self.scale, n, d, generator)
+
     def spectrum(self, u: Tensor, d: int) -> Tensor:
         """k̂: another Gaussian."""
         return spectra.gaussian(u, d, self.scale)
@@ -67,6 +72,10 @@ class CauchyKernel(RadialKernel):
         c = 1 / self.scale**2
         k = 1 / (1 + c * u)
         return k, -c * k * k, 2 * c**2 * k * k * k
+
+    def frequencies(self, n: int, d: int, generator: torch.Generator) -> Tensor:
+        """Draws from the spectral measure, shape (n, d)."""
+        return spectra.mixture_draws(1.0, self.scale, n, d, generator)
 
     def spectrum(self, u: Tensor, d: int) -> Tensor:
         """k̂: infinite at 0 in dimensions 2 and 3."""
@@ -82,6 +91,10 @@ class InverseMultiquadricKernel(RadialKernel):
         inverse = 1 / (1 + c * u)
         k = inverse.sqrt()
         return k, -0.5 * c * k * inverse, 0.75 * c**2 * k * inverse * inverse
+
+    def frequencies(self, n: int, d: int, generator: torch.Generator) -> Tensor:
+        """Draws from the spectral measure, shape (n, d)."""
+        return spectra.mixture_draws(0.5, self.scale, n, d, generator)
 
     def spectrum(self, u: Tensor, d: int) -> Tensor:
         """k̂: infinite at 0."""
@@ -100,6 +113,10 @@ class Matern52Kernel(RadialKernel):
         e = (-1.0 * s).exp()
         return (1 + s + c / 3 * u) * e, -c / 6 * (1 + s) * e, c**2 / 12 * e
 
+    def frequencies(self, n: int, d: int, generator: torch.Generator) -> Tensor:
+        """Draws from the spectral measure, shape (n, d)."""
+        return spectra.student_draws(2.5, self.scale, n, d, generator)
+
     def spectrum(self, u: Tensor, d: int) -> Tensor:
         """k̂."""
         return spectra.matern(u, d, self.scale, 2.5)
@@ -117,6 +134,10 @@ class Matern32Kernel(RadialKernel):
         e = (-1.0 * s).exp()
         return (1 + s) * e, -c / 2 * e, c**2 / 4 * e / s
 
+    def frequencies(self, n: int, d: int, generator: torch.Generator) -> Tensor:
+        """Draws from the spectral measure, shape (n, d)."""
+        return spectra.student_draws(1.5, self.scale, n, d, generator)
+
     def spectrum(self, u: Tensor, d: int) -> Tensor:
         """k̂."""
         return spectra.matern(u, d, self.scale, 1.5)
@@ -133,6 +154,10 @@ class LaplacianKernel(RadialKernel):
         s, inverse = (c * u + TINY).sqrt(), 1 / (c * u + SMALL).sqrt()
         k = (-1.0 * s).exp()
         return k, -c / 2 * k / s, c**2 / 4 * k * (1 + s) * (inverse * inverse * inverse)
+
+    def frequencies(self, n: int, d: int, generator: torch.Generator) -> Tensor:
+        """Draws from the spectral measure, shape (n, d)."""
+        return spectra.student_draws(0.5, self.scale, n, d, generator)
 
     def spectrum(self, u: Tensor, d: int) -> Tensor:
         """k̂."""

@@ -85,3 +85,47 @@ def _decay(jet: Jet, scale: float) -> float:
     far = torch.tensor((FAR * scale) ** 2, dtype=torch.float64)
     k, slope, _ = (float(value) for value in jet(far))
     return math.inf if k == 0 else round(-2 * float(far) * slope / k, 6)
+
+
+def mixture_draws(shape: float, scale: float, n: int, d: int, generator: torch.Generator) -> Tensor:
+    """Frequencies of (1 + r²/σ²)^-a, shape (n, d): a mixture of Gaussians exp(−s r²/σ²), s ~ Gamma(a, 1)."""
+    s = _gamma(shape, n, generator)
+    return (2 * s).sqrt()[:, None] / scale * _normal(n, d, generator)
+
+
+def student_draws(nu: float, scale: float, n: int, d: int, generator: torch.Generator) -> Tensor:
+    """Frequencies of the Matérn kernel of order ν, shape (n, d): Student's t of 2ν degrees of freedom over σ."""
+    chi2 = 2 * _gamma(nu, n, generator)
+    return (2 * nu / chi2).sqrt()[:, None] / scale * _normal(n, d, generator)
+
+
+def gaussian_draws(scale: float, n: int, d: int, generator: torch.Generator) -> Tensor:
+    """Frequencies of exp(−r²/2σ²), shape (n, d)."""
+    return _normal(n, d, generator) / scale
+
+
+def radial_draws(
+    spectrum: Callable[[Tensor], Tensor], n: int, d: int, scales: tuple[float, ...], generator: torch.Generator
+) -> Tensor:
+    """Frequencies of any kernel, shape (n, d): directions at random, lengths with the density r^{d−1} k̂(r²)."""
+    lowest, highest = 1e-6 / max(scales), 1e6 / min(scales)
+    edges = torch.logspace(math.log10(lowest), math.log10(highest), 20001, dtype=torch.float64)
+    middle = (edges[1:] * edges[:-1]).sqrt()
+    mass = middle**d * spectrum(middle.square())  # the cells are equally wide in log r
+    total = mass.cumsum(0)
+    level = torch.rand(n, generator=generator, dtype=torch.float64) * total[-1]
+    cell = torch.searchsorted(total, level).clamp(max=len(mass) - 1)
+    directions = torch.nn.functional.normalize(_normal(n, d, generator), dim=1)
+    return middle[cell][:, None] * directions
+
+
+def _normal(n: int, d: int, generator: torch.Generator) -> Tensor:
+    return torch.randn(n, d, generator=generator, dtype=torch.float64)
+
+
+def _gamma(shape: float, n: int, generator: torch.Generator) -> Tensor:
+    """Gamma(shape, 1) for half-integer shapes: half a sum of squares of normals."""
+    degrees = round(2 * shape)
+    if degrees != 2 * shape:
+        raise ValueError(f"expected a shape that is a multiple of ½, and got {shape}.")
+    return 0.5 * _normal(n, degrees, generator).square().sum(1)

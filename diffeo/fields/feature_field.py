@@ -1,0 +1,119 @@
+"""Random Fourier features: fields of finite width in the space of a kernel."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from diffeo.fields.linear import FeatureExpansion
+from diffeo.kernels.algebra import Radial
+
+
+class FeatureField(FeatureExpansion):
+    r"""$v(x) = \sum_m \theta_m\,\varphi_m(x)$ with $\varphi = \sqrt{2k(0)/M}\,(\cos(\omega\cdot x + b),
+    \sin(\omega\cdot x + b))$ and ω drawn from the spectral measure of the kernel.
+
+    The kernel of this space, φ(x)·φ(y), tends to k as the width M grows (Rahimi & Recht, NeurIPS 2007).
+
+    Args:
+        kernel: whose spectral measure the frequencies are drawn from.
+        dim: d, the dimension of the points.
+        width: the number M of features, even.
+        seed: of the draw.
+        coefficients: θ, shape (M, d); zero if left out.
+        frequencies: ω, shape (M/2, d), instead of drawing them.
+        phases: b, shape (M/2,); zero if left out.
+
+    Raises: ValueError where these do not fit together.
+    """
+
+    frequencies: Tensor
+    phases: Tensor
+
+    def __init__(
+        self,
+        kernel: Radial,
+        dim: int,
+        width: int = 256,
+        seed: int = 0,
+        coefficients: Tensor | None = None,
+        frequencies: Tensor | None = None,
+        phases: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        if width < 2 or width % 2 or dim < 1:
+            raise ValueError(
+                f"FeatureField expects an even width, 2 or more, and a dimension, 1 or more, and got width {width}, "
+                f"dim {dim}."
+            )
+        self.kernel, self.dim, self.width, self.seed = kernel, dim, width, seed
+        if frequencies is None:
+            like = torch.empty((), dtype=torch.get_default_dtype() if coefficients is None else coefficients.dtype)
+            draw = torch.Generator().manual_seed(seed)
+            frequencies = kernel.frequencies(width // 2, dim, draw).to(like)
+        if frequencies.shape != (width // 2, dim):
+            raise ValueError(
+                f"FeatureField of width {width} in dimension {dim} expects frequencies of shape ({width // 2}, {dim}), "
+                f"and got {tuple(frequencies.shape)}."
+            )
+        if coefficients is None:
+            coefficients = frequencies.new_zeros(width, dim)
+        if coefficients.shape != (width, dim):
+            raise ValueError(
+                f"FeatureField expects coefficients of shape ({width}, {dim}), and got {tuple(coefficients.shape)}."
+            )
+        phases = frequencies.new_zeros(width // 2) if phases is None else phases
+        self.register_buffer("frequencies", frequencies.detach().clone())
+        self.register_buffer("phases", phases.detach().clone())
+        self.coefficients = nn.Parameter(coefficients.detach().clone())
+
+    @property
+    def amplitude(self) -> float:
+        """√(2k(0)/M), with which φ(x)·φ(x) = k(0)."""
+        return math.sqrt(2 * self.kernel.at_zero / self.width)
+
+    def features(self, x: Tensor) -> Tensor:
+        """φ(x), shape (n, M): cosines, then sines."""
+        angle = torch.addmm(self.phases, x, self.frequencies.T)
+        return self.amplitude * torch.cat([angle.cos(), angle.sin()], 1)
+
+    def feature_slopes(self, x: Tensor) -> Tensor:
+        """∂φ_m/∂x_b, shape (n, M, d)."""
+        angle = torch.addmm(self.phases, x, self.frequencies.T)
+        turned = self.amplitude * torch.cat([-angle.sin(), angle.cos()], 1)
+        return turned[:, :, None] * self.frequencies.repeat(2, 1)
+
+    def lipschitz(self) -> Tensor:
+        """√λ ‖θ‖_op, λ the largest eigenvalue of (2k(0)/M) Σ ωωᵀ, as |Dφ(x)u|² = (2k(0)/M) Σ (ω·u)² everywhere."""
+        spread = self.amplitude * torch.linalg.matrix_norm(self.frequencies, 2)
+        return spread * torch.linalg.matrix_norm(self.coefficients, 2)
+
+    def arguments(self) -> dict[str, Any]:
+        """Kernel, width, the draw, coefficients."""
+        return {
+            "kernel": self.kernel,
+            "dim": self.dim,
+            "width": self.width,
+            "seed": self.seed,
+            "coefficients": self.coefficients.detach(),
+            "frequencies": self.frequencies,
+            "phases": self.phases,
+        }
+
+    def rescaled(self, factor: float, shift: Tensor) -> FeatureField:
+        """Frequencies, phases, coefficients and the kernel's scale in the other units."""
+        frequencies = self.frequencies / factor
+        changed = {
+            "kernel": self.kernel.rescaled(factor),
+            "frequencies": frequencies,
+            "phases": self.phases - frequencies @ shift.to(frequencies),
+            "coefficients": factor * self.coefficients.detach(),
+        }
+        return FeatureField(**{**self.arguments(), **changed})
+
+    def extra_repr(self) -> str:
+        """The kernel and the width."""
+        return f"{self.kernel!r}, dim={self.dim}, width={self.width}"
