@@ -16,8 +16,8 @@ from torch import Tensor
 from diffeo.flows.affine import Affine
 from diffeo.kernels import GaussianKernel
 from diffeo.losses import MMDLoss
-from diffeo.registration.sampling import coarse
 from diffeo.shapes import Points, PointShape
+from diffeo.shapes.sampling import coarse
 
 POINTS = 300
 SCALES = (0.5, 0.2, 0.08)  # of the blur, relative to the extent

@@ -24,11 +24,11 @@ from diffeo.registration.alignment import Alignment, align
 from diffeo.registration.image_settings import ImageSettings
 from diffeo.registration.images import ImageRun, has_images
 from diffeo.registration.result import Registration
-from diffeo.registration.sampling import farthest_points, thinned
 from diffeo.registration.scales import coarse_factors, default_kernel, default_loss, extent, finest_scale, unit_of
 from diffeo.registration.settings import Settings, check_pair
 from diffeo.registration.stages import Progress, Stage, largest_move
 from diffeo.shapes import Curve, Mesh, PointShape
+from diffeo.shapes.sampling import farthest_points, thinned
 
 STEPS = (2, 2, 3)  # of RK4, in the first, the middle and the last stage
 LAYERS = 5  # of a flow, whose velocity is constant within a layer: more than a geodesic needs steps

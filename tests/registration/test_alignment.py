@@ -7,8 +7,8 @@ import torch
 
 from diffeo import FullAffine, LandmarkLoss, NoAlignment, Points, Rigid, Similarity, Translation
 from diffeo.registration.alignment import align
-from diffeo.registration.sampling import coarse, farthest_points, thinned
 from diffeo.registration.scales import coarse_factors, default_kernel, default_loss, extent, spacing, unit_of
+from diffeo.shapes.sampling import coarse, farthest_points, thinned
 from tests.registration.shapes import ball, blob, cloud, rotation
 
 GROUPS = {

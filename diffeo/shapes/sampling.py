@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from diffeo.shapes import Points, PointShape
+from diffeo.shapes.base import PointShape
+from diffeo.shapes.points import Points
 
 LOOKED_AT = 20_000
 
