@@ -3,9 +3,9 @@
 from diffeo.diagnostics.crossings import crossing_faces, crossing_pairs
 from diffeo.diagnostics.distance import Distance, distances, symmetric_distance
 from diffeo.diagnostics.folding import carried_directions, flipped, turned
+from diffeo.diagnostics.grids import Consistency, corner_determinants, folds, inverse_consistency
 from diffeo.diagnostics.landmarks import LandmarkError, landmark_error
 from diffeo.diagnostics.overlap import LabelOverlap, Overlap, overlap
-from diffeo.diagnostics.regularity import Consistency, corner_determinants, folds, inverse_consistency
 from diffeo.diagnostics.similarity import Similarity, similarity
 
 __all__ = [
