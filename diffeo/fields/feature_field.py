@@ -8,11 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diffeo.fields.linear import FeatureExpansion
+from diffeo.fields.checks import check_positions
+from diffeo.fields.linear import PlaneWaveField
 from diffeo.kernels.algebra import Radial
 
 
-class FeatureField(FeatureExpansion):
+class FeatureField(PlaneWaveField):
     r"""$v(x) = \sum_m \theta_m\,\varphi_m(x)$ with $\varphi = \sqrt{2k(0)/M}\,(\cos(\omega\cdot x + b),
     \sin(\omega\cdot x + b))$ and ω drawn from the spectral measure of the kernel.
 
@@ -75,16 +76,35 @@ class FeatureField(FeatureExpansion):
         """√(2k(0)/M), with which φ(x)·φ(x) = k(0)."""
         return math.sqrt(2 * self.kernel.at_zero / self.width)
 
+    def waves(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """cos(ω·x + b) and sin(ω·x + b), shape (n, M/2) each."""
+        check_positions(x, self.dim, self.frequencies)
+        return _CosSin.apply(torch.addmm(self.phases, x, self.frequencies.T))
+
     def features(self, x: Tensor) -> Tensor:
         """φ(x), shape (n, M): cosines, then sines."""
-        angle = torch.addmm(self.phases, x, self.frequencies.T)
-        return self.amplitude * torch.cat([angle.cos(), angle.sin()], 1)
+        return self.amplitude * torch.cat(self.waves(x), 1)
+
+    def evaluate(self, x: Tensor, coefficients: Tensor) -> Tensor:
+        """φ(x) θ, without φ(x) in one piece."""
+        cos, sin = self.waves(x)
+        even, odd = (self.amplitude * coefficients).tensor_split(2)
+        return torch.addmm(cos @ even, sin, odd)
+
+    def gather(self, x: Tensor, p: Tensor) -> Tensor:
+        """φ(x)ᵀ p."""
+        cos, sin = self.waves(x)
+        return self.amplitude * torch.cat([cos.T @ p, sin.T @ p])
+
+    @property
+    def directions(self) -> Tensor:
+        """ω, once for the cosines and once for the sines."""
+        return self.frequencies.repeat(2, 1)
 
     def feature_slopes(self, x: Tensor) -> Tensor:
-        """∂φ_m/∂x_b, shape (n, M, d)."""
-        angle = torch.addmm(self.phases, x, self.frequencies.T)
-        turned = self.amplitude * torch.cat([-angle.sin(), angle.cos()], 1)
-        return turned[:, :, None] * self.frequencies.repeat(2, 1)
+        """Derivatives of the features along ω, shape (n, M)."""
+        cos, sin = self.waves(x)
+        return self.amplitude * torch.cat([-sin, cos], 1)
 
     def lipschitz(self) -> Tensor:
         """√λ ‖θ‖_op, λ the largest eigenvalue of (2k(0)/M) Σ ωωᵀ, as |Dφ(x)u|² = (2k(0)/M) Σ (ω·u)² everywhere."""
@@ -117,3 +137,19 @@ class FeatureField(FeatureExpansion):
     def extra_repr(self) -> str:
         """The kernel and the width."""
         return f"{self.kernel!r}, dim={self.dim}, width={self.width}"
+
+
+class _CosSin(torch.autograd.Function):
+    """Cosine and sine of the same angles: each is the derivative of the other, and neither is computed again."""
+
+    @staticmethod
+    def forward(ctx: Any, angle: Tensor) -> tuple[Tensor, Tensor]:
+        cos, sin = angle.cos(), angle.sin()
+        ctx.save_for_backward(cos, sin)
+        return cos, sin
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> Tensor:
+        cos, sin = ctx.saved_tensors
+        of_cos, of_sin = cotangents
+        return torch.addcmul(of_sin * cos, of_cos, sin, value=-1)

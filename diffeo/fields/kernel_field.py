@@ -54,6 +54,14 @@ class KernelField(WithMomenta, LinearField):
         values = reductions.product(self.kernel, self.controls, x, p)
         return torch.linalg.solve_triangular(self._whitener(), values, upper=False)
 
+    def jacobian_of(self, x: Tensor, coefficients: Tensor) -> Tensor:
+        """Dv(x), shape (n, d, d), of the field with the given coefficients."""
+        return reductions.jacobian(self.kernel, x, self.controls, self.unknown.momenta_of(coefficients))
+
+    def pull(self, x: Tensor, coefficients: Tensor, p: Tensor) -> Tensor:
+        """Dv(x)ᵀp, shape (n, d)."""
+        return torch.einsum("nab,na->nb", self.jacobian_of(x, coefficients), p)
+
     def _whitener(self) -> Tensor:
         if self.unknown.factor is None:
             raise ValueError("the momenta of this KernelField are not orthonormal coefficients: build it whitened.")

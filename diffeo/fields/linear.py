@@ -37,8 +37,10 @@ class LinearField(Field):
 
         Returns: a tensor like the coefficients; differentiable in x and p where a graph is being recorded.
         """
-        recording = torch.is_grad_enabled() and (x.requires_grad or p.requires_grad)
-        with torch.enable_grad():
+        others = [q for q in self.parameters() if q is not self.coefficients]
+        recording = torch.is_grad_enabled() and any(t.requires_grad for t in (x, p, *others))
+        with torch.inference_mode(False), torch.enable_grad():
+            x, p = (t.clone() if t.is_inference() else t for t in (x, p))
             theta = torch.zeros_like(self.coefficients, requires_grad=True)
             work = (self.evaluate(x, theta) * p).sum()
         return torch.autograd.grad(work, theta, create_graph=recording)[0]
@@ -46,6 +48,53 @@ class LinearField(Field):
     def sqnorm(self) -> Tensor:
         """‖v‖²_V = |θ|²."""
         return self.coefficients.square().sum()
+
+    def features(self, x: Tensor) -> Tensor | None:
+        """φ(x), shape (n, M), where v = φ(x)θ with scalar features; None for fields of another kind."""
+        return None
+
+    def jacobian(self, x: Tensor) -> Tensor:
+        """Dv(x), shape (n, d, d)."""
+        return self.jacobian_of(x, self.coefficients)
+
+    def jacobian_of(self, x: Tensor, coefficients: Tensor) -> Tensor:
+        """Dv(x), shape (n, d, d), of the field with the given coefficients; row by row, where nothing is known."""
+        rows = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
+        pulls = [self.pull(x, coefficients, row.expand_as(x)) for row in rows]
+        return torch.stack(pulls, 1)
+
+    def pull(self, x: Tensor, coefficients: Tensor, p: Tensor) -> Tensor:
+        """Dv(x)ᵀp, shape (n, d): what a momentum p at x feels; differentiable where a graph is being recorded."""
+        recording = torch.is_grad_enabled() and any(t.requires_grad for t in (x, coefficients, p, *self.parameters()))
+        with torch.inference_mode(False), torch.enable_grad():
+            x, coefficients, p = (t.clone() if t.is_inference() else t for t in (x, coefficients, p))
+            # another node for the same points: coefficients that depend on them are not to be differentiated
+            here = x.view_as(x) if recording and x.requires_grad else x.detach().requires_grad_()
+            (pulled,) = torch.autograd.grad(self.evaluate(here, coefficients), here, p, create_graph=recording)
+        return pulled
+
+    def with_coefficients(self, coefficients: Tensor) -> Expansion:
+        """The field with other coefficients, without parameters of its own."""
+        return Expansion(self, coefficients)
+
+
+class Expansion:
+    """A linear field with coefficients as they are: what geodesics compute with."""
+
+    def __init__(self, field: LinearField, coefficients: Tensor) -> None:
+        self.field, self.coefficients = field, coefficients
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """v(x), shape (n, d)."""
+        return self.field.evaluate(x, self.coefficients)
+
+    def jacobian(self, x: Tensor) -> Tensor:
+        """Dv(x), shape (n, d, d)."""
+        return self.field.jacobian_of(x, self.coefficients)
+
+    def pull(self, x: Tensor, p: Tensor) -> Tensor:
+        """Dv(x)ᵀp, shape (n, d)."""
+        return self.field.pull(x, self.coefficients, p)
 
 
 class FeatureExpansion(LinearField):
@@ -58,10 +107,6 @@ class FeatureExpansion(LinearField):
     def features(self, x: Tensor) -> Tensor:
         """φ(x), shape (n, M), with φ(x)·φ(y) = k(x, y)."""
 
-    @abstractmethod
-    def feature_slopes(self, x: Tensor) -> Tensor:
-        """∂φ_m/∂x_b, shape (n, M, d)."""
-
     def evaluate(self, x: Tensor, coefficients: Tensor) -> Tensor:
         """φ(x) θ."""
         return self.features(x) @ coefficients
@@ -70,10 +115,37 @@ class FeatureExpansion(LinearField):
         """φ(x)ᵀ p."""
         return self.features(x).T @ p
 
+
+class PlaneWaveField(FeatureExpansion):
+    r"""Features that change along one direction each, $\varphi_m(x) = f_m(w_m \cdot x)$.
+
+    What is derived from their derivative needs a number for each point and feature, never a vector.
+    """
+
+    @property
+    @abstractmethod
+    def directions(self) -> Tensor:
+        """w, shape (M, d)."""
+
+    @abstractmethod
+    def feature_slopes(self, x: Tensor) -> Tensor:
+        """f_m'(w_m·x), shape (n, M): ∂φ_m/∂x_b is that times w_mb."""
+
     def jacobian(self, x: Tensor) -> Tensor:
         """Dv(x), shape (n, d, d)."""
-        return torch.einsum("nmb,ma->nab", self.feature_slopes(x), self.coefficients)
+        return waves_jacobian(self.feature_slopes(x), self.directions, self.coefficients)
 
     def divergence(self, x: Tensor) -> Tensor:
         """div v(x), shape (n,)."""
-        return torch.einsum("nma,ma->n", self.feature_slopes(x), self.coefficients)
+        return waves_divergence(self.feature_slopes(x), self.directions, self.coefficients)
+
+
+def waves_jacobian(slopes: Tensor, directions: Tensor, vectors: Tensor) -> Tensor:
+    """Σ_m s_im θ_ma w_mb, shape (n, d, d), for slopes s, shape (n, M), directions w and vectors θ, shape (M, d)."""
+    n, d = len(slopes), directions.shape[1]
+    return (slopes @ (vectors[:, :, None] * directions[:, None]).flatten(1)).reshape(n, d, d)
+
+
+def waves_divergence(slopes: Tensor, directions: Tensor, vectors: Tensor) -> Tensor:
+    """The trace of that, shape (n,)."""
+    return slopes @ (vectors * directions).sum(1)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from diffeo.core import Solver
-from diffeo.flows.layered import Layer, Layered, identities
+from diffeo.fields.kernel_field import PlainField
+from diffeo.flows.shooting import Motion, Shot
 from diffeo.kernels import reductions
 from diffeo.kernels.algebra import Radial
 from diffeo.kernels.momenta import WithMomenta
-from diffeo.solvers import Ralston, check_steps, integrate
+from diffeo.solvers import Ralston, check_steps
 
 
-class Geodesic(WithMomenta, Layered):
+class Geodesic(WithMomenta, Shot):
     r"""The end of a geodesic of diffeomorphisms, shot from the identity (LDDMM).
 
     Control points q and momenta p follow $\dot q = \partial_p H$, $\dot p = -\partial_q H$ with
@@ -51,43 +51,13 @@ class Geodesic(WithMomenta, Layered):
         self.solver, self.steps = solver or Ralston(), check_steps(steps)
         self.place_momenta(kernel, controls, momenta, whiten)
 
-    def shoot(self) -> list[tuple[Tensor, ...]]:
-        """Positions and momenta (q, p) of the controls at times 0, 1/steps, …, 1."""
-        return integrate(self.solver, self._hamilton, (self.controls, self.momenta), self.steps)
+    def motion(self, q: Tensor, p: Tensor) -> Motion:
+        """Hamilton's equations, both halves in one pass."""
+        return Motion(*reductions.hamiltonian_field(self.kernel, q, p), PlainField(self.kernel, q, p))
 
-    def _hamilton(self, _: float, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return reductions.hamiltonian_field(self.kernel, *state)
-
-    def _with_passengers(self, _: float, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        q, p, x = state
-        return *reductions.hamiltonian_field(self.kernel, q, p), reductions.product(self.kernel, x, q, p)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """φ(x), shape (n, d); for the controls themselves at no extra cost."""
-        return self.path(x)[-1]
-
-    def path(self, x: Tensor) -> list[Tensor]:
-        """The trajectory of x: steps + 1 tensors."""
-        reductions.check_positions(x, self.controls)
-        if x.shape == self.controls.shape and bool(torch.equal(x, self.controls)) and not x.requires_grad:
-            return [q for q, _ in self.shoot()]
-        start = (self.controls, self.momenta, x)
-        return [state[2] for state in integrate(self.solver, self._with_passengers, start, self.steps)]
-
-    def layers(self) -> list[Layer]:
-        """One step each, from the controls' state before it."""
-        return [_GeodesicLayer(self, *state) for state in self.shoot()[:-1]]
-
-    def energy(self) -> Tensor:
-        """½⟨p, K(q, q)p⟩ at time 0, which exact geodesics conserve."""
-        return reductions.hamiltonian(self.kernel, self.controls, self.momenta)
-
-    @torch.no_grad()
-    def hamiltonian_drift(self) -> float:
-        """Largest relative change of the Hamiltonian along the computed path: 0 for exact geodesics."""
-        values = torch.stack([reductions.hamiltonian(self.kernel, q, p) for q, p in self.shoot()])
-        scale = float(values[0])
-        return float((values - values[0]).abs().max()) / scale if scale > 0 else 0.0
+    def hamiltonian(self, q: Tensor, p: Tensor) -> Tensor:
+        """½⟨p, K(q, q)p⟩."""
+        return reductions.hamiltonian(self.kernel, q, p)
 
     def arguments(self) -> dict[str, Any]:
         """Kernel, controls, solver, steps, momenta."""
@@ -116,27 +86,3 @@ class Geodesic(WithMomenta, Layered):
     def extra_repr(self) -> str:
         """What it is made of."""
         return f"{self.kernel!r}, {len(self.controls)} controls, {self.solver!r}, steps={self.steps}"
-
-
-class _GeodesicLayer(Layer):
-    """A step of the controls, with passengers."""
-
-    def __init__(self, geodesic: Geodesic, q: Tensor, p: Tensor) -> None:
-        self.geodesic, self.q, self.p = geodesic, q, p
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """The passengers after the step."""
-        g = self.geodesic
-        return g.solver.step(g._with_passengers, 0.0, 1 / g.steps, (self.q, self.p, x))[2]
-
-    def with_jacobian(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The passengers and the derivative of the step in them."""
-        g = self.geodesic
-
-        def f(_: float, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-            q, p, z, J = state
-            slope = reductions.jacobian(g.kernel, z, q, p) @ J
-            return *g._with_passengers(0.0, (q, p, z)), slope
-
-        _, _, moved, jacobian = g.solver.step(f, 0.0, 1 / g.steps, (self.q, self.p, x, identities(x)))
-        return moved, jacobian
