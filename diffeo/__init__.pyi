@@ -27,6 +27,11 @@ from .flows import GridDescent as GridDescent
 from .flows import GridGeodesic as GridGeodesic
 from .flows import Warp as Warp
 from .grid import Grid as Grid
+from .heads import Chain as Chain
+from .heads import Identity as Identity
+from .heads import LinearReadIn as LinearReadIn
+from .heads import LinearReadOut as LinearReadOut
+from .heads import ZeroPadding as ZeroPadding
 from .io import load as load
 from .io import read as read
 from .io import read_warp as read_warp
@@ -46,6 +51,7 @@ from .kernels import ScaledKernel as ScaledKernel
 from .kernels import SumKernel as SumKernel
 from .kernels import Unoriented as Unoriented
 from .losses import CompoundLoss as CompoundLoss
+from .losses import CrossEntropyLoss as CrossEntropyLoss
 from .losses import CurrentLoss as CurrentLoss
 from .losses import DiceLoss as DiceLoss
 from .losses import FacingLoss as FacingLoss
@@ -54,6 +60,7 @@ from .losses import LNCCLoss as LNCCLoss
 from .losses import MILoss as MILoss
 from .losses import MMDLoss as MMDLoss
 from .losses import SinkhornLoss as SinkhornLoss
+from .losses import SquaredLoss as SquaredLoss
 from .losses import SSDLoss as SSDLoss
 from .losses import VarifoldLoss as VarifoldLoss
 from .registration import FullAffine as FullAffine
@@ -66,6 +73,7 @@ from .registration import register as register
 from .shapes import Compound as Compound
 from .shapes import Cubic as Cubic
 from .shapes import Curve as Curve
+from .shapes import Encoded as Encoded
 from .shapes import Image as Image
 from .shapes import Linear as Linear
 from .shapes import Mesh as Mesh

@@ -1,7 +1,7 @@
 """Imports go one way only: every module is parsed, and what it imports must lie in a layer below its own.
 
 grid < core < backends < sampling < kernels, solvers < fields < flows        shapes and flows never import each other
-grid < core < backends < sampling < kernels < shapes < losses
+grid < core < backends < sampling < kernels < shapes < losses                core < heads < shapes, losses
 core, solvers < fit < registration, estimators, statistics < cli; io, viz and diagnostics know shapes and maps, not
 who uses them
 """
@@ -27,10 +27,11 @@ BELOW["kernels"] = {"core", "grid", "backends", "sampling"}
 BELOW["solvers"] = {"core"}
 BELOW["fields"] = BELOW["kernels"] | {"kernels"}
 BELOW["flows"] = BELOW["fields"] | {"solvers", "fields"}
-BELOW["shapes"] = BELOW["kernels"] | {"kernels"}
+BELOW["heads"] = {"core", "grid"}
+BELOW["shapes"] = BELOW["kernels"] | {"kernels", "heads"}
 BELOW["losses"] = BELOW["shapes"] | {"shapes"}
 BELOW["fit"] = {"core"}
-PARTS = {"grid", "core", "backends", "sampling", "kernels", "solvers", "fields", "flows", "shapes", "losses"}
+PARTS = {"grid", "core", "backends", "sampling", "kernels", "solvers", "fields", "flows", "heads", "shapes", "losses"}
 BELOW["io"] = PARTS
 BELOW["diagnostics"] = PARTS
 BELOW["viz"] = PARTS

@@ -3,16 +3,20 @@
 from diffeo.core import WeightedLosses
 from diffeo.losses.compound import CompoundLoss
 from diffeo.losses.correlation import LNCCLoss
+from diffeo.losses.cross_entropy import CrossEntropyLoss
 from diffeo.losses.dice import DiceLoss
 from diffeo.losses.images import ImageLoss, SSDLoss
 from diffeo.losses.information import MILoss
 from diffeo.losses.landmarks import LandmarkLoss
 from diffeo.losses.measures import CurrentLoss, MeasureLoss, MMDLoss, VarifoldLoss
 from diffeo.losses.normals import FacingLoss
+from diffeo.losses.readout import ReadOutLoss
 from diffeo.losses.sinkhorn import SinkhornLoss
+from diffeo.losses.squared import SquaredLoss
 
 __all__ = [
     "CompoundLoss",
+    "CrossEntropyLoss",
     "CurrentLoss",
     "DiceLoss",
     "FacingLoss",
@@ -22,8 +26,10 @@ __all__ = [
     "MILoss",
     "MMDLoss",
     "MeasureLoss",
+    "ReadOutLoss",
     "SSDLoss",
     "SinkhornLoss",
+    "SquaredLoss",
     "VarifoldLoss",
     "WeightedLosses",
 ]

@@ -3,6 +3,7 @@
 from diffeo.shapes.base import Measure, PointShape
 from diffeo.shapes.compound import Compound
 from diffeo.shapes.curve import Curve
+from diffeo.shapes.encoded import Encoded
 from diffeo.shapes.image import Image
 from diffeo.shapes.interpolation import Cubic, Interpolation, Linear, Nearest
 from diffeo.shapes.labels import labels_of, one_hot
@@ -13,6 +14,7 @@ __all__ = [
     "Compound",
     "Cubic",
     "Curve",
+    "Encoded",
     "Image",
     "Interpolation",
     "Linear",
