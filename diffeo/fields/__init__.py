@@ -3,6 +3,14 @@
 from diffeo.fields.feature_field import FeatureField
 from diffeo.fields.grid_field import GridField, SampledField
 from diffeo.fields.kernel_field import KernelField
-from diffeo.fields.linear import FeatureExpansion, LinearField
+from diffeo.fields.linear import FeatureExpansion, LinearField, PlaneWaveField
 
-__all__ = ["FeatureExpansion", "FeatureField", "GridField", "KernelField", "LinearField", "SampledField"]
+__all__ = [
+    "FeatureExpansion",
+    "FeatureField",
+    "GridField",
+    "KernelField",
+    "LinearField",
+    "PlaneWaveField",
+    "SampledField",
+]
