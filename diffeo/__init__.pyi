@@ -25,6 +25,7 @@ from .flows import Flow as Flow
 from .flows import Geodesic as Geodesic
 from .flows import GridDescent as GridDescent
 from .flows import GridGeodesic as GridGeodesic
+from .flows import LearnedAffine as LearnedAffine
 from .flows import Warp as Warp
 from .grid import Grid as Grid
 from .heads import Chain as Chain

@@ -17,7 +17,7 @@ from torch import Tensor
 from diffeo.backends import AutoBackend, CPUBackend, DenseBackend, KeOpsBackend
 from diffeo.core import Compose, Diffeo, Field, Inverse, Loss, Shape
 from diffeo.fields import FeatureField, GridField, KernelField
-from diffeo.flows import Affine, Descent, Exponential, Flow, Geodesic, GridDescent, GridGeodesic, Warp
+from diffeo.flows import Affine, Descent, Exponential, Flow, Geodesic, GridDescent, GridGeodesic, LearnedAffine, Warp
 from diffeo.grid import Grid
 from diffeo.kernels import (
     CauchyKernel,
@@ -205,6 +205,16 @@ def affine(d: int, dtype: torch.dtype, seed: int) -> Affine:
     return Affine(matrix.to(dtype), cloud(1, d, dtype, seed=3000 + seed)[0])
 
 
+def learned_affine(penalty: float = 0.0) -> Callable[[int, torch.dtype, int], LearnedAffine]:
+    """Builder of a `LearnedAffine`."""
+
+    def make(d: int, dtype: torch.dtype, seed: int) -> LearnedAffine:
+        matrix, translation = cloud(d, d, dtype, 9000 + seed, 0.4), cloud(1, d, dtype, 3000 + seed)[0]
+        return LearnedAffine(d, matrix=matrix, translation=translation, penalty=penalty)
+
+    return make
+
+
 def compose(d: int, dtype: torch.dtype, seed: int) -> Compose:
     """An affine map, then a geodesic, then a flow."""
     first, second = affine(d, dtype, seed), geodesic(GaussianKernel(0.7), steps=3)(d, dtype, seed)
@@ -275,6 +285,8 @@ DIFFEOS = [
     Entry("Flow(adaptive)", flow(InverseMultiquadricKernel(0.6), 2, solver=Adaptive()), inexact=1e-5),
     Entry("Descent", descent),
     Entry("Affine", affine),
+    Entry("LearnedAffine", learned_affine()),
+    Entry("LearnedAffine(penalized)", learned_affine(0.3)),
     Entry("Compose", compose),
     Entry("Inverse(Flow of GridField)", inverse, smooth=1e-6),
     Entry("Flow(GridField, Midpoint)", grid_flow(GAUSSIAN, 3, refine=2, solver=Midpoint()), (2, 3), smooth=1e-6),

@@ -10,6 +10,7 @@ from diffeo.flows.geodesic import Geodesic
 from diffeo.flows.grid_descent import GridDescent
 from diffeo.flows.gridded import Gridded, Warp
 from diffeo.flows.layered import Layered
+from diffeo.flows.learned_affine import LearnedAffine
 
 __all__ = [
     "Affine",
@@ -23,5 +24,6 @@ __all__ = [
     "Gridded",
     "Inverse",
     "Layered",
+    "LearnedAffine",
     "Warp",
 ]
