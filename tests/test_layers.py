@@ -33,11 +33,18 @@ BELOW["losses"] = BELOW["shapes"] | {"shapes"}
 BELOW["fit"] = {"core"}
 PARTS = {"grid", "core", "backends", "sampling", "kernels", "solvers", "fields", "flows", "heads", "shapes", "losses"}
 BELOW["io"] = PARTS
+BELOW["tables"] = {"io"}
 BELOW["diagnostics"] = PARTS
 BELOW["viz"] = PARTS
 BELOW["registration"] = PARTS | {"fit", "io", "diagnostics", "viz"}
-BELOW["estimators"] = BELOW["statistics"] = BELOW["registration"]
-BELOW["cli"] = BELOW["registration"] | {"registration", "estimators", "statistics", "__init__"}  # and every public name
+BELOW["estimators"] = BELOW["statistics"] = BELOW["registration"] | {"tables"}
+BELOW["cli"] = BELOW["registration"] | {
+    "registration",
+    "tables",
+    "estimators",
+    "statistics",
+    "__init__",
+}  # and every public name
 
 FREE = {"__init__"}  # the package itself, which names everything
 

@@ -20,11 +20,7 @@ class NPY(Format):
 
     def read(self, path: Path) -> Geometry:
         """The content of the file."""
-        with path.open("rb") as file:
-            if file.read(6) != b"\x93NUMPY":
-                raise ValueError("it is not a NumPy file")
-            file.seek(0)
-            return Geometry(_loaded(file, "it"))
+        return Geometry(single(path))
 
     def write(self, path: Path, geometry: Geometry) -> None:
         """The positions only."""
@@ -44,7 +40,7 @@ class NPZ(Format):
 
     def read(self, path: Path) -> Geometry:
         """The content of the file."""
-        arrays = _unpacked(path)
+        arrays = unpacked(path)
         if "x" not in arrays:
             raise ValueError(f"it holds {', '.join(arrays) or 'no arrays'}, and what is expected is {_KEYS}")
         x = arrays.pop("x")
@@ -60,7 +56,7 @@ class NPZ(Format):
 
     def rewrite(self, path: Path, like: Path, x: Array) -> None:
         """All arrays of the file ``like``, in the same order, with x replaced; compressed if they were."""
-        arrays = _unpacked(like)
+        arrays = unpacked(like)
         arrays["x"] = like_numbers(x, arrays["x"].dtype)
         with zipfile.ZipFile(like) as archive:
             compressed = any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist())
@@ -81,7 +77,16 @@ def _pack(path: Path, arrays: dict[str, Array], compressed: bool) -> None:
                 np.lib.format.write_array(file, np.asanyarray(values), allow_pickle=False)
 
 
-def _unpacked(path: Path) -> dict[str, Array]:
+def single(path: Path) -> Array:
+    """The array in an npy file."""
+    with path.open("rb") as file:
+        if file.read(6) != b"\x93NUMPY":
+            raise ValueError("it is not a NumPy file")
+        file.seek(0)
+        return _loaded(file, "it")
+
+
+def unpacked(path: Path) -> dict[str, Array]:
     """All arrays of an archive."""
     try:
         with zipfile.ZipFile(path) as archive:
