@@ -12,6 +12,7 @@ from .core import Loss as Loss
 from .core import Shape as Shape
 from .core import Solver as Solver
 from .core import objective as objective
+from .fields import ConvField as ConvField
 from .fields import FeatureField as FeatureField
 from .fields import GridField as GridField
 from .fields import KernelField as KernelField

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from diffeo.backends import AutoBackend, CPUBackend, DenseBackend, KeOpsBackend
 from diffeo.core import Compose, Diffeo, Field, Inverse, Loss, Shape
-from diffeo.fields import FeatureField, GridField, KernelField
+from diffeo.fields import ConvField, FeatureField, GridField, KernelField
 from diffeo.flows import Affine, Descent, Exponential, Flow, Geodesic, GridDescent, GridGeodesic, LearnedAffine, Warp
 from diffeo.grid import Grid
 from diffeo.kernels import (
@@ -172,7 +172,16 @@ LINEAR_FIELDS = [
     Entry("FeatureField(sum of kernels)", feature_field(GaussianKernel(0.9) + 0.3 * CauchyKernel(0.5))),
     Entry("FeatureField(Matern52)", feature_field(Matern52Kernel(0.8))),
 ]
-FIELDS = [*KERNEL_FIELDS, *GRID_FIELDS, *LINEAR_FIELDS]
+
+
+def conv_field(d: int, dtype: torch.dtype, seed: int) -> ConvField:
+    """Images of one, two or three points in all, of one channel or more."""
+    shape = {1: (1, 1, 1), 2: (2, 1, 1), 3: (1, 1, 3)}[d]
+    return ConvField(shape, hidden=6, seed=seed, coefficients=cloud(shape[0], 54, dtype, seed=8000 + seed, size=0.4))
+
+
+CONV_FIELDS = [Entry("ConvField", conv_field)]
+FIELDS = [*KERNEL_FIELDS, *GRID_FIELDS, *LINEAR_FIELDS, *CONV_FIELDS]
 
 
 def geodesic(kernel: Radial, **options: Any) -> Callable[[int, torch.dtype, int], Diffeo]:
