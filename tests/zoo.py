@@ -16,8 +16,30 @@ from torch import Tensor
 
 from diffeo.backends import AutoBackend, CPUBackend, DenseBackend, KeOpsBackend
 from diffeo.core import Compose, Diffeo, Field, Inverse, Loss, Shape
-from diffeo.fields import ConvField, FeatureField, GridField, KernelField
-from diffeo.flows import Affine, Descent, Exponential, Flow, Geodesic, GridDescent, GridGeodesic, LearnedAffine, Warp
+from diffeo.fields import (
+    GELU,
+    Activation,
+    ConvField,
+    FeatureField,
+    FrozenPerceptronField,
+    GridField,
+    KernelField,
+    PerceptronField,
+    ReLU,
+    Tanh,
+)
+from diffeo.flows import (
+    Affine,
+    Descent,
+    Exponential,
+    FieldGeodesic,
+    Flow,
+    Geodesic,
+    GridDescent,
+    GridGeodesic,
+    LearnedAffine,
+    Warp,
+)
 from diffeo.grid import Grid
 from diffeo.kernels import (
     CauchyKernel,
@@ -167,10 +189,40 @@ def feature_field(kernel: Radial, width: int = 20) -> Callable[[int, torch.dtype
     return make
 
 
-LINEAR_FIELDS = [
+def frozen_perceptrons(activation: Activation, width: int = 20) -> Callable[..., FrozenPerceptronField]:
+    """Builder of a `FrozenPerceptronField`."""
+
+    def make(d: int, dtype: torch.dtype, seed: int) -> FrozenPerceptronField:
+        theta, center = cloud(width, d, dtype, seed=8000 + seed, size=0.4), cloud(1, d, dtype, seed=3)[0]
+        return FrozenPerceptronField(d, width, seed, activation, 0.8, center, theta)
+
+    return make
+
+
+def perceptrons(activation: Activation, width: int = 20, scale: float = 1.0) -> Callable[..., PerceptronField]:
+    """Builder of a `PerceptronField`."""
+
+    def make(d: int, dtype: torch.dtype, seed: int) -> PerceptronField:
+        outer, center = cloud(width, d, dtype, seed=8000 + seed, size=2 / scale), cloud(1, d, dtype, seed=3)[0]
+        return PerceptronField(d, width, scale, seed, activation, 0.8, center, outer)
+
+    return make
+
+
+FEATURE_FIELDS = [
     Entry("FeatureField(Gaussian)", feature_field(GaussianKernel(0.7))),
     Entry("FeatureField(sum of kernels)", feature_field(GaussianKernel(0.9) + 0.3 * CauchyKernel(0.5))),
     Entry("FeatureField(Matern52)", feature_field(Matern52Kernel(0.8))),
+]
+PERCEPTRON_FIELDS = [
+    Entry("PerceptronField(ReLU)", perceptrons(ReLU()), smooth=1e-6),
+    Entry("PerceptronField(Tanh, lazy)", perceptrons(Tanh(), scale=20**0.5)),
+    Entry("PerceptronField(GELU)", perceptrons(GELU(), scale=3.0)),
+]
+LINEAR_FIELDS = [
+    *FEATURE_FIELDS,
+    Entry("FrozenPerceptronField(ReLU)", frozen_perceptrons(ReLU())),
+    Entry("FrozenPerceptronField(Tanh)", frozen_perceptrons(Tanh())),
 ]
 
 
@@ -181,7 +233,9 @@ def conv_field(d: int, dtype: torch.dtype, seed: int) -> ConvField:
 
 
 CONV_FIELDS = [Entry("ConvField", conv_field)]
-FIELDS = [*KERNEL_FIELDS, *GRID_FIELDS, *LINEAR_FIELDS, *CONV_FIELDS]
+FIELDS_OF_KERNELS = [*KERNEL_FIELDS, *GRID_FIELDS, *FEATURE_FIELDS]  # radial ones
+NONLINEAR_FIELDS = [*PERCEPTRON_FIELDS]  # in their parameters
+FIELDS = [*KERNEL_FIELDS, *GRID_FIELDS, *LINEAR_FIELDS, *CONV_FIELDS, *NONLINEAR_FIELDS]
 
 
 def geodesic(kernel: Radial, **options: Any) -> Callable[[int, torch.dtype, int], Diffeo]:
@@ -197,6 +251,13 @@ def flow(kernel: Radial, layers: int, **options: Any) -> Callable[[int, torch.dt
         return Flow([field(kernel)(d, dtype, s) for s in seeds], steps=layers, **options)
 
     return make
+
+
+def field_geodesic(make: Callable[[int, torch.dtype, int], Any], **options: Any) -> Callable[..., FieldGeodesic]:
+    """Builder of a `FieldGeodesic` in the space of a field."""
+    return lambda d, dtype, seed: FieldGeodesic(
+        make(d, dtype, seed), controls(d, dtype, seed), momenta=momenta(d, dtype, seed), **options
+    )
 
 
 def descent(d: int, dtype: torch.dtype, seed: int) -> Descent:
@@ -286,6 +347,12 @@ DIFFEOS = [
     Entry("Geodesic(sum of kernels, not whitened, RK4)", geodesic(HALVING, solver=RK4(), steps=6, whiten=False)),
     Entry("Geodesic(Matern52, Heun)", geodesic(Matern52Kernel(0.8), solver=Heun())),
     Entry("Geodesic(adaptive)", geodesic(CauchyKernel(0.7), solver=Adaptive(), steps=2), inexact=1e-5),
+    Entry("FieldGeodesic(FeatureField)", field_geodesic(feature_field(GAUSSIAN), steps=5)),
+    Entry("FieldGeodesic(KernelField, RK4)", field_geodesic(field(Matern52Kernel(0.8)), solver=RK4(), steps=4)),
+    Entry(
+        "FieldGeodesic(FeatureField, not whitened)",
+        field_geodesic(feature_field(CauchyKernel(0.8)), steps=4, whiten=False),
+    ),
     Entry("Flow(Euler)", flow(GAUSSIAN, 5)),
     Entry("Flow(one field, Midpoint)", flow(GAUSSIAN, 4, shared=True, solver=Midpoint())),
     Entry("Flow(carried, Ralston)", flow(GAUSSIAN, 4, carried=True, solver=Ralston())),

@@ -1,18 +1,28 @@
 """Velocity fields: one family per file."""
 
+from diffeo.fields.activations import GELU, Activation, ReLU, Tanh
+from diffeo.fields.contractive import Contractive
 from diffeo.fields.conv_field import ConvField
 from diffeo.fields.feature_field import FeatureField
 from diffeo.fields.grid_field import GridField, SampledField
 from diffeo.fields.kernel_field import KernelField
 from diffeo.fields.linear import FeatureExpansion, LinearField, PlaneWaveField
+from diffeo.fields.perceptron_field import FrozenPerceptronField, PerceptronField
 
 __all__ = [
+    "GELU",
+    "Activation",
+    "Contractive",
     "ConvField",
     "FeatureExpansion",
     "FeatureField",
+    "FrozenPerceptronField",
     "GridField",
     "KernelField",
     "LinearField",
+    "PerceptronField",
     "PlaneWaveField",
+    "ReLU",
     "SampledField",
+    "Tanh",
 ]

@@ -106,6 +106,12 @@ class FeatureField(PlaneWaveField):
         cos, sin = self.waves(x)
         return self.amplitude * torch.cat([-sin, cos], 1)
 
+    def pull(self, x: Tensor, coefficients: Tensor, p: Tensor) -> Tensor:
+        """Dv(x)ᵀp, shape (n, d)."""
+        cos, sin = self.waves(x)
+        even, odd = (p @ half.T for half in (self.amplitude * coefficients).tensor_split(2))
+        return torch.addcmul(cos * odd, sin, even, value=-1) @ self.frequencies
+
     def lipschitz(self) -> Tensor:
         """√λ ‖θ‖_op, λ the largest eigenvalue of (2k(0)/M) Σ ωωᵀ, as |Dφ(x)u|² = (2k(0)/M) Σ (ω·u)² everywhere."""
         spread = self.amplitude * torch.linalg.matrix_norm(self.frequencies, 2)

@@ -131,9 +131,13 @@ class PlaneWaveField(FeatureExpansion):
     def feature_slopes(self, x: Tensor) -> Tensor:
         """f_m'(w_m·x), shape (n, M): ∂φ_m/∂x_b is that times w_mb."""
 
-    def jacobian(self, x: Tensor) -> Tensor:
-        """Dv(x), shape (n, d, d)."""
-        return waves_jacobian(self.feature_slopes(x), self.directions, self.coefficients)
+    def jacobian_of(self, x: Tensor, coefficients: Tensor) -> Tensor:
+        """Dv(x), shape (n, d, d), of the field with the given coefficients."""
+        return waves_jacobian(self.feature_slopes(x), self.directions, coefficients)
+
+    def pull(self, x: Tensor, coefficients: Tensor, p: Tensor) -> Tensor:
+        """Dv(x)ᵀp, shape (n, d)."""
+        return (self.feature_slopes(x) * (p @ coefficients.T)) @ self.directions
 
     def divergence(self, x: Tensor) -> Tensor:
         """div v(x), shape (n,)."""

@@ -10,11 +10,12 @@ from torch import Tensor
 
 from diffeo import fields, flows, grid, kernels, solvers
 from diffeo.core import Diffeo, Field, Kernel, Solver
+from diffeo.fields.activations import Activation
 from diffeo.grid import Grid
 from diffeo.io.tree import load_tree, save_tree
 
 FORMAT = "diffeo-transform-1"
-KINDS = (Kernel, Solver, Field, Diffeo, Grid)
+KINDS = (Kernel, Solver, Field, Diffeo, Grid, Activation)
 
 
 def save(path: str | Path, phi: Diffeo, metadata: dict[str, Any] | None = None) -> None:
