@@ -24,8 +24,17 @@ from .fields import KernelField as KernelField
 from .fields import PerceptronField as PerceptronField
 from .fields import ReLU as ReLU
 from .fields import Tanh as Tanh
+from .fit import LBFGS as LBFGS
+from .fit import Batches as Batches
+from .fit import Cosine as Cosine
+from .fit import Euclidean as Euclidean
 from .fit import History as History
+from .fit import InV as InV
+from .fit import Loader as Loader
+from .fit import Method as Method
+from .fit import Minibatches as Minibatches
 from .fit import Record as Record
+from .fit import Schedule as Schedule
 from .fit import fit as fit
 from .flows import Affine as Affine
 from .flows import Descent as Descent

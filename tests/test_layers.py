@@ -2,7 +2,7 @@
 
 grid < core < backends < sampling < kernels, solvers < fields < flows        shapes and flows never import each other
 grid < core < backends < sampling < kernels < shapes < losses                core < heads < shapes, losses
-core, solvers < fit < registration, estimators, statistics < cli; io, viz and diagnostics know shapes and maps, not
+shapes < fit < registration, estimators, statistics < cli; io, viz and diagnostics know shapes and maps, not
 who uses them
 """
 
@@ -30,14 +30,15 @@ BELOW["flows"] = BELOW["fields"] | {"solvers", "fields"}
 BELOW["heads"] = {"core", "grid"}
 BELOW["shapes"] = BELOW["kernels"] | {"kernels", "heads"}
 BELOW["losses"] = BELOW["shapes"] | {"shapes"}
-BELOW["fit"] = {"core"}
+BELOW["fit"] = BELOW["shapes"] | {"shapes"}  # a batch of labelled rows is a shape
 PARTS = {"grid", "core", "backends", "sampling", "kernels", "solvers", "fields", "flows", "heads", "shapes", "losses"}
 BELOW["io"] = PARTS
 BELOW["tables"] = {"io"}
 BELOW["diagnostics"] = PARTS
 BELOW["viz"] = PARTS
+BELOW["training"] = PARTS | {"fit"}
 BELOW["registration"] = PARTS | {"fit", "io", "diagnostics", "viz"}
-BELOW["estimators"] = BELOW["statistics"] = BELOW["registration"] | {"tables"}
+BELOW["estimators"] = BELOW["statistics"] = BELOW["registration"] | {"tables", "training"}
 BELOW["cli"] = BELOW["registration"] | {
     "registration",
     "tables",

@@ -6,6 +6,8 @@ p = L⁻ᵀz with LLᵀ = K(c, c) + εI it is ½‖z‖² (up to ε), so that z 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,7 +23,7 @@ class Momenta(nn.Module):
     """Momenta p, shape (m, d), on controls; the parameter is ``coordinates``, which is z or, unwhitened, p itself.
 
     Args:
-        kernel: of the space V.
+        factorize: L of given controls, in their dtype; for a kernel ``partial(cholesky, kernel)``.
         controls: shape (m, d).
         value: initial momenta, shape (m, e); zero if left out.
         whiten: optimize z instead of p; None means yes up to 6,000 controls.
@@ -31,13 +33,17 @@ class Momenta(nn.Module):
     anchors: Tensor
 
     def __init__(
-        self, kernel: Radial, controls: Tensor, value: Tensor | None = None, whiten: bool | None = None
+        self,
+        factorize: Callable[[Tensor], Tensor],
+        controls: Tensor,
+        value: Tensor | None = None,
+        whiten: bool | None = None,
     ) -> None:
         super().__init__()
         self.whiten = len(controls) <= LARGEST if whiten is None else whiten
-        self.kernel = kernel
+        self.factorize = factorize
         self.register_buffer("anchors", controls.detach().clone(), persistent=False)
-        self.register_buffer("factor", cholesky(kernel, controls) if self.whiten else None, persistent=False)
+        self.register_buffer("factor", factorize(controls) if self.whiten else None, persistent=False)
         if value is None:
             value = torch.zeros_like(controls)
         self.coordinates = nn.Parameter(self.inverse(value.detach()))
@@ -59,8 +65,12 @@ class Momenta(nn.Module):
     def follow(self, controls: Tensor) -> None:
         """Whiten on other controls, whose coordinates are about to be, or have been, loaded."""
         if not torch.equal(self.anchors, controls):
-            self.anchors = controls.detach().clone()
-            self.factor = cholesky(self.kernel, controls) if self.whiten else None
+            self.refactor(controls)
+
+    def refactor(self, controls: Tensor) -> None:
+        """Whiten anew."""
+        self.anchors = controls.detach().clone()
+        self.factor = self.factorize(controls) if self.whiten else None
 
     @torch.no_grad()
     def assign(self, momenta: Tensor) -> None:
@@ -79,7 +89,7 @@ class WithMomenta(nn.Module):
         """Keep the kernel and the controls, shape (m, d), and make the momenta the unknown."""
         self.kernel = kernel
         self.register_buffer("controls", controls.detach().clone())
-        self.unknown = Momenta(kernel, self.controls, momenta, whiten)
+        self.unknown = Momenta(partial(cholesky, kernel), self.controls, momenta, whiten)
         self.register_load_state_dict_post_hook(follow_controls)
 
     @property
@@ -100,7 +110,10 @@ def follow_controls(module: Any, *_: Any) -> None:
 @torch.no_grad()
 def cholesky(kernel: Radial, controls: Tensor) -> Tensor:
     """L with LLᵀ = K(c, c) + εI, in the controls' dtype; factored in float64."""
-    c = controls.double()
-    gram = kernel(c).dense()
-    gram.diagonal().add_(RIDGE * kernel.at_zero)
-    return torch.linalg.cholesky(gram).to(controls.dtype)
+    return factored(kernel(controls.double()).dense(), kernel.at_zero).to(controls.dtype)
+
+
+def factored(gram: Tensor, size: float) -> Tensor:
+    """L with LLᵀ = G + εI, for a Gram matrix G, shape (m, m), in float64, with entries up to about ``size``."""
+    gram.diagonal().add_(RIDGE * size)
+    return torch.linalg.cholesky(gram)
