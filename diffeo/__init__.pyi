@@ -75,10 +75,14 @@ from .losses import CrossEntropyLoss as CrossEntropyLoss
 from .losses import CurrentLoss as CurrentLoss
 from .losses import DiceLoss as DiceLoss
 from .losses import FacingLoss as FacingLoss
+from .losses import KernelRidgeLoss as KernelRidgeLoss
 from .losses import LandmarkLoss as LandmarkLoss
+from .losses import LeaveOneOutLoss as LeaveOneOutLoss
+from .losses import LikelihoodLoss as LikelihoodLoss
 from .losses import LNCCLoss as LNCCLoss
 from .losses import MILoss as MILoss
 from .losses import MMDLoss as MMDLoss
+from .losses import RidgeLoss as RidgeLoss
 from .losses import SinkhornLoss as SinkhornLoss
 from .losses import SquaredLoss as SquaredLoss
 from .losses import SSDLoss as SSDLoss
