@@ -19,6 +19,7 @@ from diffeo.core import Compose, Diffeo, Field, Inverse, Loss, Shape
 from diffeo.fields import (
     GELU,
     Activation,
+    Contractive,
     ConvField,
     FeatureField,
     FrozenPerceptronField,
@@ -234,7 +235,11 @@ def conv_field(d: int, dtype: torch.dtype, seed: int) -> ConvField:
 
 CONV_FIELDS = [Entry("ConvField", conv_field)]
 FIELDS_OF_KERNELS = [*KERNEL_FIELDS, *GRID_FIELDS, *FEATURE_FIELDS]  # radial ones
-NONLINEAR_FIELDS = [*PERCEPTRON_FIELDS]  # in their parameters
+CONTRACTIVE_FIELDS = [
+    Entry("Contractive(KernelField)", lambda *arguments: Contractive(field(GaussianKernel(0.7))(*arguments), 1.5)),
+    Entry("Contractive(FeatureField)", lambda *arguments: Contractive(FEATURE_FIELDS[0].make(*arguments), 4.0)),
+]
+NONLINEAR_FIELDS = [*PERCEPTRON_FIELDS, *CONTRACTIVE_FIELDS]  # in their parameters
 FIELDS = [*KERNEL_FIELDS, *GRID_FIELDS, *LINEAR_FIELDS, *CONV_FIELDS, *NONLINEAR_FIELDS]
 
 
