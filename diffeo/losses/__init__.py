@@ -5,13 +5,18 @@ from diffeo.losses.compound import CompoundLoss
 from diffeo.losses.correlation import LNCCLoss
 from diffeo.losses.cross_entropy import CrossEntropyLoss
 from diffeo.losses.dice import DiceLoss
+from diffeo.losses.gaussian_process import LeaveOneOutLoss, LikelihoodLoss
 from diffeo.losses.images import ImageLoss, SSDLoss
 from diffeo.losses.information import MILoss
+from diffeo.losses.kernel_loss import KernelLoss
+from diffeo.losses.kernel_ridge import KernelRidgeLoss
 from diffeo.losses.landmarks import LandmarkLoss
 from diffeo.losses.measures import CurrentLoss, MeasureLoss, MMDLoss, VarifoldLoss
 from diffeo.losses.normals import FacingLoss
 from diffeo.losses.readout import ReadOutLoss
+from diffeo.losses.ridge import RidgeLoss
 from diffeo.losses.sinkhorn import SinkhornLoss
+from diffeo.losses.solved import SolvedLoss
 from diffeo.losses.squared import SquaredLoss
 
 __all__ = [
@@ -21,14 +26,20 @@ __all__ = [
     "DiceLoss",
     "FacingLoss",
     "ImageLoss",
+    "KernelLoss",
+    "KernelRidgeLoss",
     "LNCCLoss",
     "LandmarkLoss",
+    "LeaveOneOutLoss",
+    "LikelihoodLoss",
     "MILoss",
     "MMDLoss",
     "MeasureLoss",
     "ReadOutLoss",
+    "RidgeLoss",
     "SSDLoss",
     "SinkhornLoss",
+    "SolvedLoss",
     "SquaredLoss",
     "VarifoldLoss",
     "WeightedLosses",
