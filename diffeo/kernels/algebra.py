@@ -64,9 +64,14 @@ class Radial(Kernel):
     def frequencies(self, n: int, d: int, generator: torch.Generator) -> Tensor:
         """n draws from the spectral measure, shape (n, d), float64: k(|x − y|²) = k(0) E cos(ω·(x − y)).
 
-        Unless a kernel says better, by inverting the distribution of |ω| that ``spectrum`` gives.
+        Unless a kernel says better, by inverting the distribution of |ω| that ``spectrum`` gives, up to d = 3, and
+        beyond, where no numerical transform is exact enough, as a mixture of Gaussians.
+
+        Raises: ValueError for d > 3 where it is none.
         """
-        return spectra.radial_draws(lambda u: self.spectrum(u, d), n, d, self.scales, generator)
+        if d <= 3:
+            return spectra.radial_draws(lambda u: self.spectrum(u, d), n, d, self.scales, generator)
+        return spectra.any_mixture_draws(self.jet, n, d, self.scales, generator)
 
     def __call__(self, x: Tensor, y: Tensor | None = None) -> KernelMatrix:
         """The lazy matrix K(x, y)."""
