@@ -8,14 +8,16 @@ from typing import Any
 
 from torch import Tensor
 
-from diffeo import fields, flows, grid, kernels, solvers
+from diffeo import fields, flows, grid, heads, kernels, losses, solvers
 from diffeo.core import Diffeo, Field, Kernel, Solver
 from diffeo.fields.activations import Activation
 from diffeo.grid import Grid
+from diffeo.heads import Head
 from diffeo.io.tree import load_tree, save_tree
+from diffeo.losses import ReadOutLoss
 
 FORMAT = "diffeo-transform-1"
-KINDS = (Kernel, Solver, Field, Diffeo, Grid, Activation)
+KINDS = (Kernel, Solver, Field, Diffeo, Grid, Activation, Head, ReadOutLoss)
 
 
 def save(path: str | Path, phi: Diffeo, metadata: dict[str, Any] | None = None) -> None:
@@ -60,7 +62,7 @@ def _read(path: str | Path) -> tuple[Any, dict[str, Any]]:
 
 def encode(value: Any) -> Any:
     """An object as nested dicts of tensors, numbers and strings: its class's name and what to call it with."""
-    if isinstance(value, (Field, Diffeo)):
+    if isinstance(value, (Field, Diffeo, Head, ReadOutLoss)):
         return {"class": type(value).__name__} | {k: encode(v) for k, v in value.arguments().items()}
     if dataclasses.is_dataclass(value) and isinstance(value, KINDS):
         names = [f.name for f in dataclasses.fields(value) if f.compare]
@@ -73,7 +75,7 @@ def encode(value: Any) -> Any:
         return value
     raise ValueError(
         f"{type(value).__name__} cannot be saved: a file holds tensors, numbers, and this library's own kernels, "
-        "solvers, fields and diffeomorphisms."
+        "solvers, fields, heads, losses with a read-out and diffeomorphisms."
     )
 
 
@@ -91,6 +93,6 @@ def decode(value: Any) -> Any:
 
 def known() -> dict[str, type]:
     """Every class that a file may name."""
-    modules = (grid, kernels, solvers, fields, flows)
+    modules = (grid, kernels, solvers, fields, flows, heads, losses)
     classes = [item for module in modules for item in vars(module).values() if isinstance(item, type)]
     return {c.__name__: c for c in classes if issubclass(c, KINDS) and not getattr(c, "__abstractmethods__", None)}

@@ -38,7 +38,8 @@ class _WithLearnedPenalty(KernelLoss):
     def _place_penalty(self, penalty: float) -> None:
         if penalty <= 0:
             raise ValueError(f"{type(self).__name__} expects a positive penalty, and got {penalty}.")
-        self.log_penalty = nn.Parameter(torch.tensor(math.log(penalty)), requires_grad=self.trained)
+        logarithm = torch.tensor(math.log(penalty), dtype=torch.float64)
+        self.log_penalty = nn.Parameter(logarithm, requires_grad=self.trained)
 
     @property
     def penalty(self) -> Tensor:  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -95,8 +95,12 @@ class KernelLoss(SolvedLoss):
         The mean that is subtracted from all values stays that of all; labels are one-hot.
         """
         data = self.regression(moved, target)
-        found = self.system(data).left_out()
-        return (found if data.root is None else found / data.root).to(moved.x)
+        system = self.system(data)
+        errors = system.left_out()
+        if data.root is not None:  # points without weight are left out of every f already
+            none = data.root == 0
+            errors = torch.where(none, data.y - system.fitted, errors / data.root.masked_fill(none, 1.0))
+        return errors.to(moved.x)
 
     def arguments(self) -> dict[str, Any]:
         """Kernel, penalty, number of classes, centers."""

@@ -17,7 +17,7 @@ from torch import Tensor
 from diffeo.backends import formulas
 from diffeo.kernels import gram
 from diffeo.kernels.algebra import Radial
-from diffeo.kernels.reductions import summer
+from diffeo.kernels.reductions import product, summer
 from diffeo.losses.solved import Regression, factored
 
 
@@ -61,6 +61,11 @@ class System:
     def inverse(self) -> Tensor:
         """(K + λI)⁻¹, shape (n, n)."""
         return torch.cholesky_inverse(self.factor)
+
+    @property
+    def fitted(self) -> Tensor:
+        """f(x), shape (n, k)."""
+        return product(self.kernel, self.data.x, self.data.x, self.data.weighted(self.alpha))
 
     def left_out(self) -> Tensor:
         """√w (y_i − f(x_i)), f fitted without the point i, shape (n, k): α_i over the diagonal of the inverse."""

@@ -80,9 +80,14 @@ class Reduced:
         return self.solved[1]
 
     @cached_property
+    def fitted(self) -> Tensor:
+        """f(x), shape (n, k)."""
+        return product(self.kernel, self.data.x, self.c, self.beta)
+
+    @property
     def residual(self) -> Tensor:
         """√w (f(x) − y), shape (n, k)."""
-        return self.data.weighted(product(self.kernel, self.data.x, self.c, self.beta) - self.data.y)
+        return self.data.weighted(self.fitted - self.data.y)
 
     def value(self) -> Tensor:
         """The least value, a scalar."""
