@@ -1,6 +1,5 @@
 """Every test starts from the same random numbers, and none takes more than the machine has."""
 
-import gc
 import random
 
 import numpy as np
@@ -25,9 +24,3 @@ def _same_random_numbers():
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002, geomloss and scipy may use it
     torch.manual_seed(0)
-
-
-def pytest_collection_finish():
-    """What is there by now stays: a collection need not look at it again (a damaged picture asks for one each)."""
-    gc.collect()
-    gc.freeze()

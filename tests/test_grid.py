@@ -62,6 +62,7 @@ def test_a_grid_is_pulled_back_point_by_point(entry, monkeypatch):
         assert distance(grid.displaced(u), phi.inverse(grid.points(u))) < max(1e-10, entry.inexact)
 
 
+@pytest.mark.slow
 def test_compositions_with_warps_are_pulled_back_as_their_points_are(monkeypatch):
     """The last part is known at the points of the grid, or between them; the others follow; the inverse too."""
     grid, other = placed(12, 10), placed(9, 8, seed=3)

@@ -122,6 +122,7 @@ def test_the_environment_asks_for_tracebacks_too(tmp_path, capsys, monkeypatch):
     assert "Traceback" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_reader_that_stops_early_is_no_failure_to_talk_about(tmp_path):
     file = ring(tmp_path / "a.txt")
     command = f"'{sys.executable}' -m diffeo.cli.main info '{file}' | true"

@@ -23,6 +23,7 @@ from diffeo.io import read
 from diffeo.io.transform import load
 from tests.cli.files import FACES, OCTAHEDRON, octahedron, ring
 from tests.cli.test_cli_main import one_sentence
+from tests.marks import cases
 
 QUICK = ("--controls", "8", "--align", "none", "--steps", "3")
 
@@ -116,7 +117,7 @@ def test_other_models(model, rings, tmp_path, capsys):
     assert report["distance_after"] < 0.5 * report["distance_before"]
 
 
-@pytest.mark.parametrize("loss", ["current", "varifold", "sinkhorn"])
+@pytest.mark.parametrize("loss", cases(["current", "varifold", "sinkhorn"], slow=["current", "sinkhorn"]))
 def test_surfaces(loss, tmp_path, capsys):
     source, target = octahedron(tmp_path / "a.off"), octahedron(tmp_path / "b.off", stretch=1.2)
     assert run(source, target, "-o", tmp_path / "out", *QUICK, "--loss", loss, "--json") in (0, 3)
@@ -138,7 +139,9 @@ def test_not_converged_is_3(rings, tmp_path, capsys):
     assert (tmp_path / "out" / "report.json").exists()
 
 
-@pytest.mark.parametrize("found", [{"min_jacobian": -0.1}, {"min_jacobian": float("nan")}, {"flipped": 2}])
+@pytest.mark.parametrize(
+    "found", cases([{"min_jacobian": -0.1}, {"min_jacobian": float("nan")}, {"flipped": 2}], slow=[{"flipped": 2}])
+)
 def test_folded_is_3(found, rings, tmp_path, capsys, monkeypatch):
     def folding(*arguments, **options):
         result = register(*arguments, **options)
@@ -343,7 +346,7 @@ ODD = {
 }
 
 
-@pytest.mark.parametrize("case", ODD)
+@pytest.mark.parametrize("case", cases(list(ODD), slow=["degenerate faces", "duplicated points", "tiny units"]))
 def test_odd_input_is_registered(case, tmp_path, capsys):
     source, target = ODD[case](tmp_path)
     assert run(source, target, "-o", tmp_path / "out", *QUICK, "--json") == 0, capsys.readouterr().err

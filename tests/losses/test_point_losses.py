@@ -12,6 +12,7 @@ from diffeo.losses import CurrentLoss, FacingLoss, LandmarkLoss, MMDLoss, Sinkho
 from diffeo.losses.sinkhorn import divergence
 from diffeo.shapes import Curve, Mesh, Points
 from tests import zoo
+from tests.marks import cases
 from tests.oracles import cloud, relative, seeds
 
 F64 = torch.float64
@@ -176,7 +177,7 @@ def test_transport_of_one_point():
     assert float(SinkhornLoss(0.01, reach=1.0)(x, far)) < 3
 
 
-@pytest.mark.parametrize("reach", [None, 0.7, 3.0])
+@pytest.mark.parametrize("reach", cases([None, 0.7, 3.0], slow=[None, 3.0]))
 def test_transport_converges_to_what_geomloss_converges_to(reach, monkeypatch):
     monkeypatch.setenv("PYKEOPS_VERBOSE", "0")  # geomloss imports pykeops, which prints
     geomloss = pytest.importorskip("geomloss")
@@ -209,6 +210,7 @@ def test_the_blurs_go_down_by_one_ratio_and_do_not_depend_on_units():
     assert set(loss.blurs(0.01)) == {0.3}
 
 
+@pytest.mark.slow
 def test_registration_by_transport_does_not_stop_early():
     source, target = Points(cloud(30, 2)), Points(1.2 * cloud(30, 2, seed=1) + 0.3)
     phi, loss = Geodesic(GaussianKernel(0.5), source.x), SinkhornLoss(0.1)

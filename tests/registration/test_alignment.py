@@ -9,6 +9,7 @@ from diffeo import FullAffine, LandmarkLoss, NoAlignment, Points, Rigid, Similar
 from diffeo.registration.alignment import align
 from diffeo.registration.scales import coarse_factors, default_kernel, default_loss, extent, spacing, unit_of
 from diffeo.shapes.sampling import coarse, farthest_points, thinned
+from tests.marks import cases
 from tests.registration.shapes import ball, blob, cloud, rotation
 
 GROUPS = {
@@ -19,7 +20,7 @@ GROUPS = {
 
 
 @pytest.mark.parametrize("group", GROUPS, ids=repr)
-@pytest.mark.parametrize("angle", [0.0, 0.5, 3.0])
+@pytest.mark.parametrize("angle", cases([0.0, 0.5, 3.0], slow=[3.0]))
 def test_a_known_motion_is_found(group, angle):
     source = cloud(200, 3)
     matrix = rotation(3, angle) @ GROUPS[group]

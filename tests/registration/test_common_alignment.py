@@ -25,6 +25,7 @@ from diffeo.registration.given_loss import GivenLoss
 from diffeo.registration.image_alignment import align_images, finest_pair, still
 from diffeo.registration.image_settings import ImageSettings, prepared
 from diffeo.registration.poses import Frame
+from tests.marks import cases
 
 GRID = Grid((64, 48), torch.tensor([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]))
 PERIOD, SHIFT = 12.0, 9.5
@@ -53,7 +54,7 @@ def with_marks(image: Image, marks: torch.Tensor) -> Compound:
     return Compound([image, Points(marks)])
 
 
-@pytest.mark.parametrize("group", [Translation(), Rigid(), FullAffine()], ids=repr)
+@pytest.mark.parametrize("group", cases([Translation(), Rigid(), FullAffine()], slow=[FullAffine()], name=repr))
 def test_landmarks_say_which_period_is_meant(group):
     left = MARKS - torch.tensor([SHIFT, 0.0])
     alone = align_shapes(*pair(stripes(SHIFT), stripes(0), LNCCLoss()), group, LNCCLoss())

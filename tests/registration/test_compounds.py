@@ -21,6 +21,7 @@ from diffeo import (
     SSDLoss,
     VarifoldLoss,
 )
+from tests.marks import cases
 from tests.registration.shapes import blob
 
 GRID = Grid((48, 40), torch.tensor([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]))
@@ -52,7 +53,7 @@ def off(result: diffeo.Registration, which: int = 1) -> float:
 
 
 @pytest.mark.parametrize("align", [None, NoAlignment()], ids=["aligned", "as they are"])
-@pytest.mark.parametrize("model", [Descent, Flow], ids=lambda m: m.__name__)
+@pytest.mark.parametrize("model", cases([Descent, Flow], slow=[Flow], name=lambda m: m.__name__))
 def test_image_and_landmarks_arrive_together(model, align):
     result = diffeo.register(
         SOURCE, TARGET, loss=LOSS, model=model, align=align, max_iterations=30 if model is Descent else 12
@@ -76,7 +77,7 @@ def test_the_order_of_the_parts_does_not_matter():
     assert torch.allclose(here.moved.parts[1].x, there.moved.parts[0].x, atol=1e-3)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("dtype", cases([torch.float32, torch.float64], slow=[torch.float32]))
 @pytest.mark.parametrize("of_marks", [torch.float32, torch.float64], ids=str)
 def test_every_part_keeps_its_precision(dtype, of_marks):
     pair = [Compound([c.parts[0], c.parts[1].to(of_marks)]) for c in (SOURCE, TARGET)]
@@ -86,6 +87,7 @@ def test_every_part_keeps_its_precision(dtype, of_marks):
     assert off(result) < 0.5
 
 
+@pytest.mark.slow
 def test_landmarks_move_what_the_image_does_not_tell():
     """Two marks in the empty background of one picture: nothing but they can say that they belong apart."""
     a, b = torch.tensor([[32.0, 40.0], [33.0, 6.0]]), torch.tensor([[30.0, 42.0], [33.0, 9.0]])

@@ -30,6 +30,7 @@ from diffeo.registration.coverage import bounded, check_overlap
 from diffeo.registration.given_loss import GivenLoss
 from diffeo.registration.image_alignment import align_images, still
 from diffeo.registration.poses import Frame
+from tests.marks import cases
 from tests.oracles import cloud, seeds, slope
 from tests.registration.shapes import rotation
 
@@ -103,7 +104,7 @@ def linear_part(group, d: int, angle: float) -> torch.Tensor:
 
 @pytest.mark.parametrize("group", GROUPS, ids=repr)
 @pytest.mark.parametrize("d", [2, 3])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("dtype", cases([torch.float32, torch.float64], slow=[torch.float64]))
 def test_a_known_motion_is_found(group, d, dtype):
     """To a tenth of a point, after a turn of 40°; in the group to rounding."""
     matrix, shift = about_the_middle(linear_part(group, d, math.radians(40)), 6.0)
@@ -122,7 +123,7 @@ def test_a_known_motion_is_found(group, d, dtype):
 
 
 @pytest.mark.parametrize("loss", [LNCCLoss(), MILoss(), SSDLoss()], ids=repr)
-@pytest.mark.parametrize("d", [2, 3])
+@pytest.mark.parametrize("d", cases([2, 3], slow=[3]))
 def test_a_known_motion_is_found_with_any_loss(loss, d):
     matrix, shift = about_the_middle(linear_part(FullAffine(), d, 0.4), 4.0)
     source, target = picture(grid(d), matrix, shift), picture(grid(d))
@@ -230,7 +231,7 @@ def stored_otherwise(image: Image, axes: tuple[int, ...], flips: tuple[int, ...]
     return Image(values.contiguous(), Grid(values.shape[1:], affine), background=image.background)
 
 
-@pytest.mark.parametrize("loss", [None, MILoss()], ids=repr)
+@pytest.mark.parametrize("loss", cases([None, MILoss()], slow=[MILoss()], name=repr))
 def test_it_does_not_matter_how_images_are_stored(loss):
     matrix, shift = about_the_middle(linear_part(FullAffine(), 3, 0.3), 4.0)
     source, target = picture(grid(3), matrix, shift), picture(grid(3))
@@ -306,7 +307,7 @@ def test_nothing_to_see_is_nothing_to_align():
     assert align_images(Image(one, grid(2)), Image(one, grid(2)), FullAffine()) is None
 
 
-@pytest.mark.parametrize("loss", [SSDLoss(), LNCCLoss(), MILoss()], ids=repr)
+@pytest.mark.parametrize("loss", cases([SSDLoss(), LNCCLoss(), MILoss()], slow=[LNCCLoss(), MILoss()], name=repr))
 @settings(max_examples=4, deadline=None)
 @given(seed=seeds)
 def test_nothing_is_made_worse(loss, seed):

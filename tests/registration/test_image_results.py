@@ -362,6 +362,7 @@ def test_threads_do_not_change_the_result():
     assert distance(results[0].moved.values, results[1].moved.values) < 1e-3
 
 
+@pytest.mark.slow
 def test_a_map_that_folds_is_saved_without_an_inverse_and_no_older_one_is_left(tmp_path):
     source, target = pair(square(24))
     result = diffeo.register(source, target, max_iterations=2)

@@ -124,6 +124,7 @@ def test_it_goes_on_exactly_from_a_saved_state():
     assert torch.equal(b, d)
 
 
+@pytest.mark.slow
 def test_a_registration_is_as_good_with_fewer_evaluations():
     x, y = cloud(20, 2), cloud(20, 2) + 0.3 * cloud(20, 2, seed=1)
     found = {}

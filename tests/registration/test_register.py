@@ -9,6 +9,7 @@ import torch
 import diffeo
 from diffeo import Compose, Descent, Flow, Geodesic, Points
 from diffeo.diagnostics import symmetric_distance
+from tests.marks import cases
 from tests.registration.shapes import ball, bent, blob, cloud, rotation
 
 PAIRS = {
@@ -34,8 +35,8 @@ FIGURES = {
 }
 
 
-@pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS.keys())
-@pytest.mark.parametrize("model", [Geodesic, Flow, Descent], ids=lambda m: m.__name__)
+@pytest.mark.parametrize("pair", cases(PAIRS, slow=["clouds", "cloud and curve"]))
+@pytest.mark.parametrize("model", cases([Geodesic, Flow, Descent], slow=[Flow], name=lambda m: m.__name__))
 def test_every_model_brings_every_pair_together_without_folds(pair, model):
     result = diffeo.register(*pair, model=model)
     report = result.report
@@ -48,7 +49,7 @@ def test_every_model_brings_every_pair_together_without_folds(pair, model):
     assert report["converged"]
 
 
-@pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS.keys())
+@pytest.mark.parametrize("pair", cases(PAIRS, slow=["clouds", "curves"]))
 def test_figures_are_those_of_the_map(pair):
     source, target = pair
     result = diffeo.register(source, target)
@@ -70,6 +71,7 @@ def test_figures_are_those_of_the_map(pair):
     assert report["hamiltonian_drift"] < 1e-3
 
 
+@pytest.mark.slow
 def test_rigid_motions_of_both_shapes_leave_the_energy_unchanged():
     source, target = cloud(50, 3), bent(cloud(50, 3))[0]
     turn, shift = rotation(3), torch.tensor([3.0, -1.0, 2.0]).double()
@@ -80,7 +82,7 @@ def test_rigid_motions_of_both_shapes_leave_the_energy_unchanged():
     assert torch.allclose(moved.moved.x, still.moved.x @ turn.T + shift, atol=1e-4)
 
 
-@pytest.mark.parametrize("factor", [1e-6, 1e3])
+@pytest.mark.parametrize("factor", cases([1e-6, 1e3], slow=[1e3]))
 def test_units_do_not_matter(factor):
     source, target = blob(), blob(50, 0.15, 0.5)
     plain = diffeo.register(source, target, dtype=torch.float64)
@@ -123,6 +125,7 @@ def test_options_are_obeyed_and_reported():
     assert result.report["parameters"]["loss"] == "LandmarkLoss()"
 
 
+@pytest.mark.slow
 def test_a_dearer_deformation_is_smaller():
     energies = [diffeo.register(*PAIRS["clouds"], weight=w).energy for w in (0.03, 3.0, 300.0)]
     assert energies[0] > energies[1] > energies[2]
@@ -132,8 +135,8 @@ class Interrupt(Exception):
     pass
 
 
-@pytest.mark.parametrize("model", [Geodesic, Flow, Descent], ids=lambda m: m.__name__)
-@pytest.mark.parametrize("after", [3, 14])
+@pytest.mark.parametrize("model", cases([Geodesic, Flow, Descent], slow=[Flow], name=lambda m: m.__name__))
+@pytest.mark.parametrize("after", cases([3, 14], slow=[14]))
 def test_resuming_gives_the_same_result(tmp_path, model, after):
     pair, checkpoint = PAIRS["curves"], tmp_path / "checkpoint.safetensors"
     calls = []

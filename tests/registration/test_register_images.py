@@ -26,6 +26,7 @@ from diffeo import (
 )
 from diffeo.flows import Affine
 from diffeo.shapes import Points
+from tests.marks import cases
 from tests.oracles import distance
 from tests.registration.scenes import F64, SIDE, bend, cube, error, grid, pair, picture, places, scene, square, texture
 from tests.registration.shapes import ball, rotation
@@ -271,7 +272,7 @@ def there_and_back(a: Image, b: Image, x: torch.Tensor, **options) -> tuple[floa
     return float((back(y) - x).norm(dim=1).mean()), float((y - x).norm(dim=1).mean())
 
 
-@pytest.mark.parametrize("on", [square(), cube()], ids=["plane", "space"])
+@pytest.mark.parametrize("on", cases({"plane": square(), "space": cube()}, slow=["space"]))
 def test_the_maps_there_and_back_nearly_invert_each_other(on):
     """Nothing forces them to: to less than a step on average, and a third of the way."""
     error_, moved = there_and_back(*pair(on), places(on.dim))
@@ -298,7 +299,7 @@ def test_brains_there_and_back(a, b, bound):
 
 
 @pytest.mark.parametrize("loss", [LNCCLoss, SSDLoss, MILoss], ids=lambda k: k.__name__)
-@pytest.mark.parametrize("of", [scene, texture], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("of", cases([scene, texture], slow=[texture], name=lambda f: f.__name__))
 def test_identical_images_are_left_alone(loss, of):
     result = diffeo.register(picture(square(), of=of), picture(square(), of=of), loss=loss)
     assert result.energy == 0
@@ -316,7 +317,8 @@ def test_identical_images_are_left_alone_at_every_level():
     assert distance(result.moved.values, image.values) < 1e-6
 
 
-@pytest.mark.parametrize("levels", [[4], pytest.param([2, 1], marks=pytest.mark.slow)], ids=str)
+@pytest.mark.slow
+@pytest.mark.parametrize("levels", [[4], [2, 1]], ids=str)
 def test_noise_is_not_made_worse(levels):
     """Nothing corresponds, and what seems to at a coarse level does not at the finest."""
     source, target = (Image(torch.rand(1, 32, 32), square(32)) for _ in range(2))

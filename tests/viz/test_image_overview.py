@@ -197,6 +197,7 @@ def test_landmarks_are_drawn_before_and_after():
     assert [text.get_text() for text in legend.get_texts()] == list(ROLES)
 
 
+@pytest.mark.slow
 def test_a_surface_is_cut_by_every_slice():
     source, target = volumes()
     ball = sphere().with_positions(15 * sphere().x)

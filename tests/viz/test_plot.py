@@ -22,6 +22,7 @@ from diffeo.shapes import Curve, Mesh, Points
 from diffeo.viz import plot, view
 from diffeo.viz.style import ROLES
 from diffeo.viz.surface import section
+from tests.marks import cases
 from tests.viz.bumps import Bumps, toward
 
 
@@ -334,7 +335,7 @@ def picture(name):
     return plot.registration(source, target, phi @ source, phi, records(), title=f"{name}: a ← b")
 
 
-@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize("name", cases(list(PAIRS), slow=["five coordinates", "curves in space", "cloud"]))
 def test_registration_is_a_whole_picture(name, tmp_path, caplog):
     settings = dict(rcParams)
     with caplog.at_level(logging.WARNING):
@@ -354,7 +355,9 @@ def test_registration_is_a_whole_picture(name, tmp_path, caplog):
     assert titles[4] == "Fit"
 
 
-@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize(
+    "name", cases(list(PAIRS), slow=["plane curves in space", "five coordinates", "curves in space", "cloud"])
+)
 def test_no_text_is_clipped_or_written_over(name, monkeypatch):
     figure, drawn, draw = picture(name), {}, Text.draw
 
