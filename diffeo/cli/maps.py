@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from diffeo.core import Diffeo, Field, Kernel, Shape, Solver
+from diffeo.fields.activations import Activation
 from diffeo.grid import Grid
 from diffeo.kernels import Radial
 from diffeo.shapes import Compound, Image, PointShape
@@ -28,7 +29,7 @@ def _described(value: Any) -> Any:
         return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
     if isinstance(value, Diffeo | Field):
         return structure(value)
-    if isinstance(value, Kernel | Solver):
+    if isinstance(value, Kernel | Solver | Activation):
         return repr(value)
     if isinstance(value, Grid):
         return f"{' × '.join(map(str, value.shape))}, spacing {' × '.join(f'{s:.4g}' for s in value.spacing)}"
@@ -63,8 +64,10 @@ def _dimension_of(shape: Shape) -> int | None:
 
 
 def _dimensions(value: Any) -> Iterator[int]:
-    """What the parts of a map say: its grids, or else the last axes of its tensors, which are points and vectors."""
-    if isinstance(value, Diffeo | Field):
+    """What the parts of a map say: ``dim``, grids, or else the last axes of tensors, which are points and vectors."""
+    if isinstance(value, Field) and "dim" in value.arguments():
+        yield value.arguments()["dim"]
+    elif isinstance(value, Diffeo | Field):
         arguments = list(value.arguments().values())
         grids = [argument.dim for argument in arguments if isinstance(argument, Grid)]
         yield from grids or _dimensions(arguments)
