@@ -33,6 +33,7 @@ from diffeo.flows import (
     Affine,
     Descent,
     Exponential,
+    FieldDescent,
     FieldGeodesic,
     Flow,
     Geodesic,
@@ -273,6 +274,16 @@ def descent(d: int, dtype: torch.dtype, seed: int) -> Descent:
     return phi
 
 
+def field_descent(make: Callable[[int, torch.dtype, int], Any], **options: Any) -> Callable[..., FieldDescent]:
+    """Builder of three layers along fields of one family."""
+
+    def build(d: int, dtype: torch.dtype, seed: int) -> FieldDescent:
+        fields = [make(d, dtype, 10 * seed + k) for k in range(3)]
+        return FieldDescent(make(d, dtype, 10 * seed), fields=fields, sizes=[0.3, 0.25, 0.2], **options)
+
+    return build
+
+
 def affine(d: int, dtype: torch.dtype, seed: int) -> Affine:
     """A rotation after a stretch, and a shift."""
     stretch = torch.diag(1 + 0.2 * torch.arange(1, d + 1, dtype=torch.float64))
@@ -362,9 +373,12 @@ DIFFEOS = [
     Entry("Flow(one field, Midpoint)", flow(GAUSSIAN, 4, shared=True, solver=Midpoint())),
     Entry("Flow(carried, Ralston)", flow(GAUSSIAN, 4, carried=True, solver=Ralston())),
     Entry("Flow(carried, refined)", flow(HALVING, 3, carried=True, solver=RK4(), substeps=2)),
+    Entry("Flow(carried, checkpointed)", flow(GAUSSIAN, 5, carried=True, solver=Midpoint(), checkpoint=True)),
     Entry("Flow(Matern32, Heun)", flow(Matern32Kernel(0.8), 4, solver=Heun())),
     Entry("Flow(adaptive)", flow(InverseMultiquadricKernel(0.6), 2, solver=Adaptive()), inexact=1e-5),
     Entry("Descent", descent),
+    Entry("FieldDescent(FeatureField)", field_descent(feature_field(GAUSSIAN))),
+    Entry("FieldDescent(PerceptronField)", field_descent(perceptrons(Tanh()))),
     Entry("Affine", affine),
     Entry("LearnedAffine", learned_affine()),
     Entry("LearnedAffine(penalized)", learned_affine(0.3)),

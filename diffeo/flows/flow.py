@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from typing import Any
+import math
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +20,13 @@ from diffeo.grid import Grid
 from diffeo.solvers import Euler, check_steps
 
 
+class _Start(NamedTuple):
+    """What layers begin with: the velocity that all share, if they do, and where controls have been carried."""
+
+    still: Any
+    controls: Tensor | None
+
+
 class Flow(Layered):
     r"""The end of $\dot\phi_t = v_t\circ\phi_t$ with $v_t$ constant on each of L intervals: a field owns its knot.
 
@@ -28,6 +37,8 @@ class Flow(Layered):
         shared: one field for all layers: a stationary velocity (see also `Exponential`).
         carried: for `KernelField`: the controls are carried along by the flow instead of staying where they are.
         substeps: steps of the solver within a layer, which is 1 unless the integration in time is to be refined.
+        checkpoint: gradients need the memory of about √L layers instead of L, and the time of another pass: only what
+            comes out of each of √L segments (or of so many, 2 or more) is kept, and the rest computed again.
 
     Raises: ValueError where these do not fit together.
     """
@@ -40,6 +51,7 @@ class Flow(Layered):
         shared: bool = False,
         carried: bool = False,
         substeps: int = 1,
+        checkpoint: bool | int = False,
     ) -> None:
         super().__init__()
         if isinstance(field, Field):
@@ -55,6 +67,9 @@ class Flow(Layered):
         self.fields = nn.ModuleList(fields)
         self.solver, self.shared, self.carried = solver or Euler(), shared, carried
         self.substeps = check_steps(substeps)
+        if not isinstance(checkpoint, bool) and checkpoint < 2:
+            raise ValueError(f"Flow expects checkpoint=True, False, or at least 2 segments, and got {checkpoint}.")
+        self.checkpoint = checkpoint
 
     @property
     def steps(self) -> int:
@@ -66,31 +81,60 @@ class Flow(Layered):
         fields = [field for field in self.fields if isinstance(field, Field)]
         return fields * self.layer_count if self.shared else fields
 
-    def _stack(self) -> list[tuple[Any, list[Layer]]]:
-        """For each layer its velocity, and the steps that integrate it."""
-        stack: list[tuple[Any, list[Layer]]] = []
-        controls, h = None, 1 / self.steps
-        velocity: Any = None
-        for k, field in enumerate(self.layer_fields()):
-            if self.carried and isinstance(field, KernelField):
-                controls = field.controls if controls is None else controls
+    def _stack(self, first: int = 0, start: _Start | None = None) -> Iterator[tuple[Any, list[Layer], _Start]]:
+        """For each layer from ``first`` on: its velocity, the steps along it, and what the next layer begins with."""
+        fields, h = self.layer_fields(), 1 / self.steps
+        still, controls = start or self._start()
+        for k in range(first, self.layer_count):
+            field = fields[k]
+            if controls is not None and isinstance(field, KernelField):
                 velocity = field.at(controls)
-            elif velocity is None or not self.shared:
-                velocity = field.frozen()
+            else:
+                velocity = field.frozen() if still is None else still
             times = [(k * self.substeps + s) * h for s in range(self.substeps)]
             steps: list[Layer] = [FieldLayer(velocity, self.solver, time, h) for time in times]
-            stack.append((velocity, steps))
             for step in steps if controls is not None else ():
                 controls = step(controls)
-        return stack
+            yield velocity, steps, _Start(still, controls)
+
+    def _start(self) -> _Start:
+        """What the first layer begins with."""
+        field = self.layer_fields()[0]
+        if self.carried and isinstance(field, KernelField):
+            return _Start(None, field.controls)
+        return _Start(field.frozen() if self.shared else None, None)
 
     def layers(self) -> list[Layer]:
         """One step along each field, or several where it is refined."""
-        return [step for _, steps in self._stack() for step in steps]
+        return [step for _, steps, _ in self._stack() for step in steps]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """φ(x), shape (n, d)."""
+        if not (self.checkpoint and torch.is_grad_enabled()):
+            return super().forward(x)
+        segments = math.isqrt(self.layer_count - 1) + 1 if self.checkpoint is True else self.checkpoint
+        length = math.ceil(self.layer_count / segments)
+        start = self._start()
+        for first in range(0, self.layer_count, length):
+            x, controls = checkpoint(
+                self._segment, first, length, start, x, start.controls, use_reentrant=False, preserve_rng_state=False
+            )
+            start = _Start(start.still, controls)
+        return x
+
+    def _segment(
+        self, first: int, length: int, start: _Start, x: Tensor, controls: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """x, and the controls if they are carried, after so many layers."""
+        for _, steps, end in islice(self._stack(first, _Start(start.still, controls)), length):
+            for step in steps:
+                x = step(x)
+            controls = end.controls
+        return x, controls
 
     def energy(self) -> Tensor:
         """½ Σ_k ‖v_k‖² / L."""
-        velocities = [velocity for velocity, _ in self._stack()] if self.carried else self.layer_fields()
+        velocities = [velocity for velocity, _, _ in self._stack()] if self.carried else self.layer_fields()
         return 0.5 * torch.stack([velocity.sqnorm() for velocity in velocities]).mean()
 
     def rates(self) -> list[tuple[nn.Parameter, float]]:
@@ -130,6 +174,7 @@ class Flow(Layered):
             "shared": self.shared,
             "carried": self.carried,
             "substeps": self.substeps,
+            "checkpoint": self.checkpoint,
         }
 
     def with_steps(self, steps: int, solver: Solver | None = None) -> Flow:
