@@ -10,10 +10,13 @@ import torch
 import diffeo
 from diffeo import core
 from diffeo.backends import Backend
+from diffeo.heads import Head
 from tests import zoo
+from tests import zoo_of_learning as learning
 from tests.oracles import cloud
 
 CPU = torch.device("cpu")
+READ_OUTS = [entry() for entry in learning.READ_OUT_LOSSES]
 
 
 def classes(base):
@@ -45,16 +48,17 @@ def parts(item):
         (core.Solver, zoo.SOLVERS),
         (core.Field, [entry() for entry in zoo.FIELDS]),
         (core.Diffeo, [entry() for entry in zoo.DIFFEOS]),
-        (core.Shape, [entry(entry.dimensions[-1]) for entry in zoo.SHAPES]),
-        (core.Loss, [entry(entry.shapes[-1](entry.shapes[-1].dimensions[-1])) for entry in zoo.LOSSES]),
+        (core.Shape, [entry(entry.dimensions[-1]) for entry in [*zoo.SHAPES, learning.ENCODED]]),
+        (core.Loss, [entry(entry.shapes[-1](entry.shapes[-1].dimensions[-1])) for entry in zoo.LOSSES] + READ_OUTS),
+        (Head, [entry() for entry in learning.HEADS]),
     ],
-    ids=["kernels", "backends", "solvers", "fields", "diffeos", "shapes", "losses"],
+    ids=["kernels", "backends", "solvers", "fields", "diffeos", "shapes", "losses", "heads"],
 )
 def test_every_class_of_the_library_is_in_the_zoo(base, items):
     have = {type(part) for item in items for part in parts(item)}
     not_alone = {core.Shape: {"PointShape"}}.get(base, set())
     missing = {c.__name__ for c in classes(base) - have if not inspect.isabstract(c)} - not_alone
-    assert not missing, f"add {missing} to tests/zoo.py"
+    assert not missing, f"add {missing} to tests/zoo.py or tests/zoo_of_learning.py"
 
 
 @pytest.mark.parametrize(("entry", "d"), zoo.each(zoo.DIFFEOS), ids=str)

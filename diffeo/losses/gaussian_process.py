@@ -42,9 +42,9 @@ class _WithLearnedPenalty(KernelLoss):
         self.log_penalty = nn.Parameter(logarithm, requires_grad=self.trained)
 
     @property
-    def penalty(self) -> Tensor:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def penalty(self) -> float:  # pyright: ignore[reportIncompatibleVariableOverride]
         """λ, the exponential of what is trained."""
-        return self.log_penalty.exp()
+        return float(self.log_penalty.detach().exp())
 
     def forward(self, moved: Points, target: Tensor) -> Tensor:
         """The value.
@@ -61,7 +61,7 @@ class _WithLearnedPenalty(KernelLoss):
                 f"{name} is computed exactly, for at most {EXACT * self.centers} points with centers={self.centers}, "
                 f"and got {len(data.x)}: train in batches, or use KernelRidgeLoss."
             )
-        return judge(self.CRITERION, system, data, self.penalty).to(moved.x)
+        return judge(self.CRITERION, system, data, self.log_penalty.exp()).to(moved.x)
 
     def arguments(self) -> dict[str, Any]:
         """Those of all kernel losses, and whether λ is trained."""

@@ -62,8 +62,8 @@ class KernelLoss(SolvedLoss):
         plain = Regression(*(None if t is None else t.detach() for t in data))  # pyright: ignore[reportArgumentType]
         chosen, name = self.chosen(len(data.x)), type(self).__name__
         if chosen is None:
-            return System(self.kernel, plain, float(self.penalty), name)
-        return Reduced(self.kernel, plain, chosen.to(data.x.device), float(self.penalty), name)
+            return System(self.kernel, plain, self.penalty, name)
+        return Reduced(self.kernel, plain, chosen.to(data.x.device), self.penalty, name)
 
     @torch.no_grad()
     def remember(self, moved: Points, target: Tensor) -> None:
@@ -106,7 +106,7 @@ class KernelLoss(SolvedLoss):
         """Kernel, penalty, number of classes, centers."""
         return {
             "kernel": self.kernel,
-            "penalty": float(self.penalty),
+            "penalty": self.penalty,
             "classes": self.classes,
             "centers": self.centers,
             "seed": self.seed,
@@ -123,4 +123,4 @@ class KernelLoss(SolvedLoss):
 
     def extra_repr(self) -> str:
         """Kernel and penalty."""
-        return f"{self.kernel!r}, penalty={float(self.penalty):.3g}"
+        return f"{self.kernel!r}, penalty={self.penalty:.3g}"

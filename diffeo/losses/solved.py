@@ -129,7 +129,7 @@ def factored(matrix: Tensor, loss: str) -> Tensor:
     """
     factor, info = torch.linalg.cholesky_ex(matrix)
     # what of a row is not in the rows above it; relative to the row, so that units of coordinates do not count
-    new = factor.diagonal().square() / matrix.diagonal()
+    new = (factor.diagonal().square() / matrix.diagonal()).detach()
     if int(info) or not float(new.min()) > 4 * torch.finfo(matrix.dtype).eps * len(matrix) ** 0.5:
         raise ValueError(
             f"{loss} cannot solve for its read-out: points coincide, or lie in fewer dimensions than they have, so "

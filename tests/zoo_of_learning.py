@@ -1,0 +1,171 @@
+"""The zoo's other wing: every head, encoded inputs, and every loss with a read-out, with labels and values for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffeo.heads import Chain, Identity, LinearReadIn, LinearReadOut, ZeroPadding
+from diffeo.kernels import CauchyKernel, GaussianKernel, LaplacianKernel, Radial
+from diffeo.losses import (
+    CrossEntropyLoss,
+    KernelRidgeLoss,
+    LeaveOneOutLoss,
+    LikelihoodLoss,
+    ReadOutLoss,
+    RidgeLoss,
+    SquaredLoss,
+)
+from diffeo.shapes import Encoded, Points
+from tests.oracles import cloud
+from tests.zoo import Entry
+
+ROWS, CLASSES, VALUES = 12, 3, 2
+
+
+# ---- heads
+
+
+def read_in(rows: int, trained: bool = True) -> Callable[[int, torch.dtype, int], LinearReadIn]:
+    """Builder of a `LinearReadIn` to so many dimensions, with an offset."""
+
+    def make(d: int, dtype: torch.dtype, seed: int) -> LinearReadIn:
+        offset = cloud(1, rows, dtype, 100 + seed)[0]
+        return LinearReadIn(d, rows, trained=trained, seed=seed, offset=offset).to(dtype)
+
+    return make
+
+
+def read_out(outputs: int, bias: bool = True, trained: bool = True) -> Callable[[int, torch.dtype, int], LinearReadOut]:
+    """Builder of a `LinearReadOut`."""
+
+    def make(d: int, dtype: torch.dtype, seed: int) -> LinearReadOut:
+        weight, offset = cloud(outputs, d, dtype, 200 + seed), cloud(1, outputs, dtype, 300 + seed)[0]
+        return LinearReadOut(d, outputs, bias, trained, weight=weight, offset=offset if bias else None)
+
+    return make
+
+
+def chain(d: int, dtype: torch.dtype, seed: int) -> Chain:
+    """One that is trained, then one that is fixed."""
+    return Chain([read_in(d + 1)(d, dtype, seed), ZeroPadding(2)])
+
+
+READ_INS = [
+    Entry("Identity", lambda d, dtype, seed: Identity()),
+    Entry("ZeroPadding", lambda d, dtype, seed: ZeroPadding(2)),
+    Entry("LinearReadIn(more dimensions)", read_in(5)),
+    Entry("LinearReadIn(one dimension, fixed)", read_in(1, trained=False)),
+    Entry("Chain", chain),
+]
+READ_OUTS = [
+    Entry("LinearReadOut", read_out(3)),
+    Entry("LinearReadOut(fixed, no bias)", read_out(2, bias=False, trained=False)),
+]
+HEADS = [*READ_INS, *READ_OUTS]
+
+
+def encoded(d: int, dtype: torch.dtype, seed: int) -> Encoded:
+    """Inputs behind a trained read-in."""
+    return Encoded(cloud(ROWS, 4, dtype, 400 + seed), read_in(d)(4, dtype, seed))
+
+
+ENCODED = Entry("Encoded", encoded)
+
+
+# ---- losses
+
+
+def labels(seed: int) -> Tensor:
+    """Labels, shape (ROWS,), of all classes."""
+    draw = torch.Generator().manual_seed(500 + seed)
+    return torch.randperm(ROWS, generator=draw) % CLASSES
+
+
+def values(dtype: torch.dtype, seed: int) -> Tensor:
+    """Values, shape (ROWS, VALUES)."""
+    return cloud(ROWS, VALUES, dtype, 600 + seed, size=1.0)
+
+
+@dataclass(frozen=True)
+class ReadOutEntry:
+    """A loss with a read-out.
+
+    Attributes:
+        make: builds it for a dimension, a dtype and a seed.
+        labels, values: whether it takes them.
+        solved: whether its read-out is the best for the points, and is remembered.
+        bounded: whether it is never negative.
+        ordered: whether the order of the points matters.
+        twice: whether it has second derivatives.
+    """
+
+    name: str
+    make: Callable[[int, torch.dtype, int], ReadOutLoss]
+    labels: bool = True
+    values: bool = True
+    solved: bool = True
+    bounded: bool = True
+    ordered: bool = False
+    twice: bool = True
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def __call__(self, d: int = 2, dtype: torch.dtype = torch.float64, seed: int = 0) -> ReadOutLoss:
+        return self.make(d, dtype, seed)
+
+    def target(self, kind: str, dtype: torch.dtype = torch.float64, seed: int = 0) -> Tensor:
+        """Labels or values."""
+        return labels(seed) if kind == "labels" else values(dtype, seed)
+
+
+def solved(cls: Callable[..., ReadOutLoss], *arguments: Any, **options: Any) -> Callable[..., ReadOutLoss]:
+    """Builder of a loss that has nothing of a dtype in it before it remembers."""
+    return lambda d, dtype, seed: cls(*arguments, **options).to(dtype)
+
+
+KERNEL: Radial = GaussianKernel(0.6) + 0.3 * CauchyKernel(0.4)
+READ_OUT_LOSSES = [
+    ReadOutEntry("CrossEntropyLoss", lambda *a: CrossEntropyLoss(read_out(CLASSES)(*a)), values=False, solved=False),
+    ReadOutEntry(
+        "CrossEntropyLoss(smoothed)",
+        lambda *a: CrossEntropyLoss(read_out(CLASSES)(*a), smoothing=0.2),
+        values=False,
+        solved=False,
+    ),
+    ReadOutEntry("SquaredLoss", lambda *a: SquaredLoss(read_out(VALUES)(*a)), labels=False, solved=False),
+    ReadOutEntry(
+        "SquaredLoss(fixed read-out)",
+        lambda *a: SquaredLoss(read_out(VALUES, False, False)(*a)),
+        labels=False,
+        solved=False,
+    ),
+    ReadOutEntry("RidgeLoss", solved(RidgeLoss, 0.3)),
+    ReadOutEntry("KernelRidgeLoss", solved(KernelRidgeLoss, KERNEL, 0.05)),
+    ReadOutEntry("KernelRidgeLoss(Laplacian)", solved(KernelRidgeLoss, LaplacianKernel(0.8), 0.1), twice=False),
+    ReadOutEntry(
+        "KernelRidgeLoss(on centers)", solved(KernelRidgeLoss, KERNEL, 0.05, centers=3), ordered=True, twice=False
+    ),
+    ReadOutEntry("LikelihoodLoss", solved(LikelihoodLoss, KERNEL, 0.1, trained=True), bounded=False),
+    ReadOutEntry("LeaveOneOutLoss", solved(LeaveOneOutLoss, KERNEL, 0.1, trained=True)),
+    ReadOutEntry(
+        "LeaveOneOutLoss(Laplacian, fixed penalty)", solved(LeaveOneOutLoss, LaplacianKernel(0.8), 0.1), twice=False
+    ),
+]
+
+
+def each_read_out_loss() -> list[Any]:
+    """(loss, kind of target, dimension) for all that fit together."""
+    kinds = ((e, kind) for e in READ_OUT_LOSSES for kind in ("labels", "values") if getattr(e, kind))
+    return [(entry, kind, d) for entry, kind in kinds for d in (1, 2, 3)]
+
+
+def cloud_of(d: int, dtype: torch.dtype = torch.float64, seed: int = 0, weighted: bool = False) -> Points:
+    """As many points as there are labels."""
+    weights = cloud(ROWS, 1, dtype, 800 + seed)[:, 0].abs() + 0.1 if weighted else None
+    return Points(cloud(ROWS, d, dtype, 700 + seed), weights=weights)
