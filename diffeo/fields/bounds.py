@@ -23,10 +23,14 @@ def product_bound(vectors: Tensor, directions: Tensor) -> Tensor:
         vectors: θ, shape (M, d).
         directions: w, shape (M, d).
     """
-    long, wide = (_lengths(matrix) for matrix in (vectors, directions))
-    factor = (wide / long).sqrt()
+    factor = balance(vectors, directions)
     balanced = spectral_norm(factor * vectors) * spectral_norm(directions / factor)
     return torch.minimum(spectral_norm(vectors) * spectral_norm(directions), balanced)
+
+
+def balance(vectors: Tensor, directions: Tensor) -> Tensor:
+    """c, shape (M, 1), with |c_m θ_m| = |w_m / c_m|, for θ of shape (M, e) and w of shape (M, d)."""
+    return (_lengths(directions) / _lengths(vectors)).sqrt()
 
 
 def waves_bound(vectors: Tensor, directions: Tensor, slopes: tuple[float, float]) -> Tensor:

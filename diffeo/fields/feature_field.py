@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from diffeo.fields.bounds import balance, spectral_norm
 from diffeo.fields.checks import check_positions
 from diffeo.fields.linear import PlaneWaveField
 from diffeo.kernels.algebra import Radial
@@ -52,9 +53,8 @@ class FeatureField(PlaneWaveField):
             )
         self.kernel, self.dim, self.width, self.seed = kernel, dim, width, seed
         if frequencies is None:
-            like = torch.empty((), dtype=torch.get_default_dtype() if coefficients is None else coefficients.dtype)
-            draw = torch.Generator().manual_seed(seed)
-            frequencies = kernel.frequencies(width // 2, dim, draw).to(like)
+            like = torch.empty(()) if coefficients is None else coefficients
+            frequencies = kernel.frequencies(width // 2, dim, torch.Generator().manual_seed(seed)).to(like)
         if frequencies.shape != (width // 2, dim):
             raise ValueError(
                 f"FeatureField of width {width} in dimension {dim} expects frequencies of shape ({width // 2}, {dim}), "
@@ -113,9 +113,20 @@ class FeatureField(PlaneWaveField):
         return torch.addcmul(cos * odd, sin, even, value=-1) @ self.frequencies
 
     def lipschitz(self) -> Tensor:
-        """√λ ‖θ‖_op, λ the largest eigenvalue of (2k(0)/M) Σ ωωᵀ, as |Dφ(x)u|² = (2k(0)/M) Σ (ω·u)² everywhere."""
-        spread = self.amplitude * torch.linalg.matrix_norm(self.frequencies, 2)
-        return spread * torch.linalg.matrix_norm(self.coefficients, 2)
+        """√(2k(0)/M) ‖θ‖ ‖ω‖ (spectral norms), as |Dφ(x)u|² = (2k(0)/M) Σ (ω·u)² at all x; balanced, if that is less.
+
+        Cosine and sine of one frequency are balanced alike: their slopes are on a circle together.
+        """
+        even, odd = self.coefficients.tensor_split(2)
+        factor = balance(torch.cat([even, odd], 1), self.frequencies)
+        plain = spectral_norm(self.coefficients) * spectral_norm(self.frequencies)
+        balanced = spectral_norm(factor.repeat(2, 1) * self.coefficients) * spectral_norm(self.frequencies / factor)
+        return self.amplitude * torch.minimum(plain, balanced)
+
+    def redrawn(self, seed: int) -> FeatureField:
+        """Other frequencies of the same kernel."""
+        rest = torch.zeros_like(self.coefficients)
+        return FeatureField(self.kernel, self.dim, self.width, seed, rest).to(rest.device)
 
     def arguments(self) -> dict[str, Any]:
         """Kernel, width, the draw, coefficients."""

@@ -56,8 +56,8 @@ class PerceptronField(Field):
         super().__init__()
         if not (math.isfinite(scale) and scale > 0):
             raise ValueError(f"PerceptronField expects a positive, finite scale, and got {scale}.")
-        sigma, dtype = activation or ReLU(), _dtype(outer)
-        self.units = Units(dim, width, seed, sigma, radius, center, inner, biases, dtype, trained=True)
+        sigma = activation or ReLU()
+        self.units = Units(dim, width, seed, sigma, radius, center, inner, biases, outer, trained=True)
         self.scale, self.outer = float(scale), nn.Parameter(_checked(outer, self.units))
 
     @property
@@ -102,6 +102,11 @@ class PerceptronField(Field):
         size = self.units.radius * self.scale / math.sqrt(self.units.width)
         coefficients = size * self.units.sqnorms().sqrt()[:, None] * self.outer
         return FrozenPerceptronField(**self.units.arguments(), coefficients=coefficients)
+
+    def redrawn(self, seed: int) -> PerceptronField:
+        """Other inner weights; outer ones are 0."""
+        changed = {"seed": seed, "inner": None, "biases": None, "outer": torch.zeros_like(self.outer)}
+        return PerceptronField(**{**self.arguments(), **changed}).to(self.outer.device)
 
     def arguments(self) -> dict[str, Any]:
         """The units, the scale, the outer weights."""
@@ -150,8 +155,8 @@ class FrozenPerceptronField(PlaneWaveField):
         biases: Tensor | None = None,
     ) -> None:
         super().__init__()
-        sigma, dtype = activation or ReLU(), _dtype(coefficients)
-        self.units = Units(dim, width, seed, sigma, radius, center, inner, biases, dtype, trained=False)
+        sigma = activation or ReLU()
+        self.units = Units(dim, width, seed, sigma, radius, center, inner, biases, coefficients, trained=False)
         self.coefficients = nn.Parameter(_checked(coefficients, self.units))
 
     @property
@@ -186,6 +191,11 @@ class FrozenPerceptronField(PlaneWaveField):
         vectors = self.amplitudes[:, None] * self.coefficients
         return waves_bound(vectors, self.directions, self.units.activation.slopes)
 
+    def redrawn(self, seed: int) -> FrozenPerceptronField:
+        """Other inner weights."""
+        changed = {"seed": seed, "inner": None, "biases": None, "coefficients": torch.zeros_like(self.coefficients)}
+        return FrozenPerceptronField(**{**self.arguments(), **changed}).to(self.coefficients.device)
+
     def arguments(self) -> dict[str, Any]:
         """The units, the coefficients."""
         return {**self.units.arguments(), "coefficients": self.coefficients.detach()}
@@ -194,10 +204,6 @@ class FrozenPerceptronField(PlaneWaveField):
         """The ball and the coefficients in the other units."""
         coefficients = factor * self.coefficients.detach()
         return FrozenPerceptronField(**{**self.units.rescaled_arguments(factor, shift), "coefficients": coefficients})
-
-
-def _dtype(given: Tensor | None) -> torch.dtype:
-    return torch.get_default_dtype() if given is None else given.dtype
 
 
 def _checked(weights: Tensor | None, units: Units) -> Tensor:

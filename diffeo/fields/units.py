@@ -27,7 +27,7 @@ class Units(nn.Module):
         center: c, shape (d,); the origin if left out.
         inner: w, shape (M, d), instead of drawing it.
         biases: b, shape (M,), instead of drawing it.
-        dtype: of what is not given.
+        like: a tensor whose dtype and device the weights take; torch's default dtype on the CPU if left out.
         trained: whether w and b are parameters, not buffers.
 
     Raises: ValueError where these do not fit together.
@@ -47,7 +47,7 @@ class Units(nn.Module):
         center: Tensor | None,
         inner: Tensor | None,
         biases: Tensor | None,
-        dtype: torch.dtype,
+        like: Tensor | None,
         trained: bool,
     ) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class Units(nn.Module):
                 f"width {width}, dim {dim}, radius {radius}."
             )
         self.dim, self.width, self.seed, self.activation, self.radius = dim, width, seed, activation, radius
-        drawn = _on_sphere(width, dim, seed).to(dtype)
+        drawn = _on_sphere(width, dim, seed).to(torch.empty(()) if like is None else like)
         given = {
             "inner": drawn[:, :dim] if inner is None else inner,
             "biases": drawn[:, dim] if biases is None else biases,
@@ -71,7 +71,7 @@ class Units(nn.Module):
                     f"{width} perceptrons in dimension {dim} expect {name} of shape {expected[name]}, and got "
                     f"{tuple(value.shape)}."
                 )
-            value = value.detach().clone()
+            value = value.detach().to(drawn, copy=True)
             if trained and name != "center":
                 self.register_parameter(name, nn.Parameter(value))
             else:
