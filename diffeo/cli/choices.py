@@ -80,6 +80,53 @@ class Kind(Enum):
     intensity = "similarity"
 
 
+class Task(Enum):
+    """What is learned from a table."""
+
+    classification = "classification"
+    regression = "regression"
+
+
+class Velocity(Enum):
+    """The space of the velocities of a residual network."""
+
+    kernel = "kernel"
+    features = "features"
+    perceptron = "perceptron"
+    random_perceptron = "random-perceptron"
+    conv = "conv"
+    random_conv = "random-conv"
+
+
+class ReadOut(Enum):
+    """How targets are read out of moved points."""
+
+    linear = "linear"
+    ridge = "ridge"
+    kernel_ridge = "kernel-ridge"
+
+
+class Layers(Enum):
+    """What kind of step a layer is."""
+
+    euler = "euler"
+    midpoint = "midpoint"
+    heun = "heun"
+    rk4 = "rk4"
+
+
+class Way(Enum):
+    """How a residual network is trained."""
+
+    gradient = "gradient"
+    v_gradient = "v-gradient"
+    lbfgs = "lbfgs"
+    shooting = "shooting"
+    descent = "descent"
+    msa = "msa"
+    emsa = "emsa"
+
+
 class DType(Enum):
     """The precision."""
 

@@ -20,7 +20,9 @@ from diffeo.cli.doctor import doctor
 from diffeo.cli.evaluate import evaluate
 from diffeo.cli.info import info
 from diffeo.cli.output import joined, say, sentence
+from diffeo.cli.predict import predict
 from diffeo.cli.register import register
+from diffeo.cli.train import train
 from diffeo.cli.usage import usage_error
 
 FINE, FAILED, WRONG_INPUT, UNFINISHED, INTERRUPTED = 0, 1, 2, 3, 130
@@ -36,7 +38,7 @@ def _version() -> str:
 
 app = App(
     name="diffeo",
-    help="Diffeomorphic registration: two shapes in, a smooth invertible map out.",
+    help="Diffeomorphic registration: two shapes, or data and labels, in; a smooth invertible map out.",
     help_epilogue=(
         "Exit codes: 0 fine, 1 failed, 2 the input or the usage was wrong, 3 not converged or folded, 130 interrupted. "
         "Errors are one sentence; --debug (or DIFFEO_DEBUG=1) adds the traceback."
@@ -48,7 +50,7 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-for verb in (register, apply, evaluate, info, doctor):
+for verb in (register, apply, evaluate, train, predict, info, doctor):
     app.command(verb)
 
 
@@ -102,7 +104,10 @@ def explain(error: BaseException, arguments: Sequence[str]) -> tuple[int, str]:
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED, str(error) or "interrupted."
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "memory" in str(error)):  # torch's own
-        return FAILED, "out of memory: use fewer points or --controls, or for images --levels that end with 2."
+        return FAILED, (
+            "out of memory: use fewer points or --controls, for images --levels that end with 2, for tables a smaller "
+            "--width or --depth."
+        )
     expected = isinstance(error, OSError | RuntimeError | ArithmeticError)  # divergence is an ArithmeticError
     if expected and not isinstance(error, ZeroDivisionError | OverflowError):
         return FAILED, sentence(error)

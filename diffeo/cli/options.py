@@ -41,6 +41,10 @@ def _labels(type_: Any, tokens: Sequence[Any]) -> tuple[int, ...]:
     return tuple(sorted(found))
 
 
+def _names(type_: Any, tokens: Sequence[Any]) -> tuple[str, ...]:
+    return tuple(name for token in tokens for part in token.value.split(",") if (name := part.strip()))
+
+
 def _levels(type_: Any, tokens: Sequence[Any]) -> tuple[int, ...]:
     parts = [part for token in tokens for part in token.value.split(",") if part]
     try:
@@ -57,6 +61,8 @@ Lengths = Annotated[tuple[float, ...], Parameter(converter=_lengths, consume_mul
 """One or several numbers: ``--scale 20 10 5``, ``--scale 20,10,5`` or ``--scale 20 --scale 10``."""
 Labels = Annotated[tuple[int, ...], Parameter(converter=_labels, negative="")]
 """Labels and ranges of them: ``--labels 1-32``, ``--labels 1,2,5-7``."""
+Names = Annotated[tuple[str, ...], Parameter(converter=_names, negative="")]
+"""Names of columns, or their numbers: ``--drop id,date``, ``--drop id --drop date``."""
 JSON = Annotated[bool, Parameter(name="--json", negative="")]
 Switch = Annotated[bool, Parameter(negative="")]
 

@@ -28,14 +28,15 @@ def joined(text: str) -> str:
 
 def print_json(value: Any) -> None:
     """JSON on stdout; NaN and infinities, which JSON lacks, become null."""
-    print(json.dumps(_plain(value), indent=2, ensure_ascii=False))
+    print(json.dumps(without_nan(value), indent=2, ensure_ascii=False))
 
 
-def _plain(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
+    """The same, of plain dicts and lists, with None for NaN and infinities, which JSON lacks."""
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [without_nan(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -101,7 +101,7 @@ def _without_comments(text: str) -> tuple[list[str], str, int]:
     lines = text.split("\n")
     first = next((k for k, line in enumerate(lines) if line.strip() and not line.lstrip().startswith("#")), None)
     if first is None:
-        return [], text, 0
+        return [], "", 0
     comments = [line.strip().lstrip("# \t") for line in lines[:first] if line.strip()]
     return comments, "\n".join(lines[first:]), first
 

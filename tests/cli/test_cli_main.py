@@ -35,10 +35,10 @@ def test_help_in_a_new_process_needs_no_heavy_package():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert all(verb in done.stdout for verb in ("register", "apply", "evaluate", "info", "doctor"))
+    assert all(verb in done.stdout for verb in ("register", "apply", "evaluate", "train", "predict", "info", "doctor"))
 
 
-@pytest.mark.parametrize("verb", ["register", "apply", "evaluate", "info", "doctor"])
+@pytest.mark.parametrize("verb", ["register", "apply", "evaluate", "train", "predict", "info", "doctor"])
 def test_every_verb_and_every_option_is_explained(verb, capsys):
     assert main([verb, "--help"]) == 0
     text = capsys.readouterr().out
@@ -75,6 +75,19 @@ def test_version(capsys):
         (["evaluate", "a.nii", "b.nii", "--labels", "1-x"], "--labels: labels are expected, such as 1-32"),
         (["evaluate", "a.nii", "b.nii", "--labels", "9-1"], "--labels: a range of labels goes upward"),
         (["evaluate", "a.nii", "b.nii", "--kind", "scans"], "--kind; choose from"),
+        (["train"], "TABLE is missing"),
+        (["train", "a.csv", "-o", "out"], "--target or -t is missing"),
+        (["train", "a.csv", "-t", "y"], "--out or -o is missing"),
+        (["train", "a.csv", "-t"], "--target or -t expects a value"),
+        (["train", "a.csv", "b.csv", "-t", "y", "-o", "out"], "unexpected argument b.csv"),
+        (["train", "a.csv", "-t", "y", "-o", "out", "--task", "ranking"], "--task; choose from"),
+        (["train", "a.csv", "-t", "y", "-o", "out", "--field", "magic"], "--field; choose from"),
+        (["train", "a.csv", "-t", "y", "-o", "out", "--train", "slowly"], "--train; choose from"),
+        (["train", "a.csv", "-t", "y", "-o", "out", "--depth", "2.5"], "--depth: a whole number"),
+        (["train", "a.csv", "-t", "y", "-o", "out", "--holdout", "some"], "--holdout"),
+        (["train", "a.csv", "-t", "y", "-o", "out", "--max-iters", "9"], "did you mean --max-iter"),
+        (["predict", "out"], "TABLE is missing"),
+        (["predict", "out", "a.csv", "b.csv"], "unexpected argument b.csv"),
         (["info"], "FILE is missing"),
         (["info", "a", "b"], "unexpected argument b"),
         (["doctor", "now"], "unexpected argument now"),
