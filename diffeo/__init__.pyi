@@ -16,6 +16,8 @@ from .core import objective as objective
 from .fields import GELU as GELU
 from .fields import Activation as Activation
 from .fields import Contractive as Contractive
+from .estimators import ResNetClassifier as ResNetClassifier
+from .estimators import ResNetRegressor as ResNetRegressor
 from .fields import ConvField as ConvField
 from .fields import FeatureField as FeatureField
 from .fields import FrozenPerceptronField as FrozenPerceptronField
@@ -39,6 +41,7 @@ from .fit import fit as fit
 from .flows import Affine as Affine
 from .flows import Descent as Descent
 from .flows import Exponential as Exponential
+from .flows import FieldDescent as FieldDescent
 from .flows import FieldGeodesic as FieldGeodesic
 from .flows import Flow as Flow
 from .flows import Geodesic as Geodesic

@@ -8,6 +8,7 @@ fill this line. Everything else in the package is an implementation of one of th
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Self, TypeVar, overload
@@ -56,6 +57,10 @@ class Field(nn.Module, ABC):
     def frozen(self) -> Any:
         """The same velocity for many evaluations, with what does not depend on x computed once."""
         return self
+
+    def redrawn(self, seed: int) -> Field:
+        """A field of this kind at rest, its random weights drawn anew; where nothing is random, a copy of this one."""
+        return copy.deepcopy(self)
 
     def rates(self) -> list[tuple[nn.Parameter, float]]:
         """The parameters, each with what its Euclidean gradient is to be multiplied by to be the gradient in V.

@@ -200,4 +200,4 @@ def test_the_core_needs_torch_alone():
     tree = ast.parse((ROOT / "core.py").read_text(encoding="utf-8"))
     found = [target for node, _, _ in walk(tree) for target in targets(node, "diffeo.core", False)]
     named = {target if target == "diffeo.grid" else target.split(".")[0] for target in found}
-    assert named <= {"__future__", "abc", "collections", "typing", "torch", "diffeo.grid"}
+    assert named <= {"__future__", "abc", "copy", "collections", "typing", "torch", "diffeo.grid"}

@@ -79,6 +79,10 @@ class Contractive(Field):
         """Those of u, which are those in V as long as v is far below the bound."""
         return self.field.rates()
 
+    def redrawn(self, seed: int) -> Contractive:
+        """That of u, slowed."""
+        return Contractive(self.field.redrawn(seed), self.bound)
+
     def arguments(self) -> dict[str, Any]:
         """The field and the bound."""
         return {"field": self.field, "bound": self.bound}

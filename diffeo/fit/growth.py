@@ -50,6 +50,8 @@ class Growth(Stepper):
             with torch.enable_grad():
                 value = torch.stack([loss(m, target) for m, target in moved]).sum()
                 value.backward()
+            for p in heads:
+                p.grad = None if p.grad is None else p.grad.contiguous()  # L-BFGS views gradients as vectors
             values.append(float(value.detach()))
             return value.detach()
 

@@ -5,6 +5,7 @@ from diffeo.flows.affine import Affine
 from diffeo.flows.descent import Descent
 from diffeo.flows.epdiff import GridGeodesic
 from diffeo.flows.exponential import Exponential
+from diffeo.flows.field_descent import FieldDescent
 from diffeo.flows.field_geodesic import FieldGeodesic
 from diffeo.flows.flow import Flow
 from diffeo.flows.geodesic import Geodesic
@@ -18,6 +19,7 @@ __all__ = [
     "Compose",
     "Descent",
     "Exponential",
+    "FieldDescent",
     "FieldGeodesic",
     "Flow",
     "Geodesic",
