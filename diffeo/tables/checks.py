@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
 
 from diffeo.tables.delimited import is_number
-from diffeo.tables.records import DECIMAL_COMMA, Column, Records
+from diffeo.tables.records import Column, Records
+
+_COMMAS = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d*)?|[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
+"""Numbers that no program reads without being told how: 1,234.5 and 1,5."""
 
 
 def check_known(records: Records, names: Sequence[str]) -> None:
     """Raise ValueError, saying how many and where, if entries of these columns are missing or infinite."""
     unknown = {name: rows for name in names if len(rows := np.flatnonzero(missing(records[name])))}
     if unknown:
-        first = min(unknown, key=lambda name: (unknown[name][0], records.names.index(name)))
-        count = sum(map(len, unknown.values()))
-        values = "1 value is" if count == 1 else f"{count:,} values are"
-        there = "" if count == 1 else "the first is in "
-        empty = len(unknown[first]) == len(records)
-        where = f"column {first!r} is empty" if empty else f"{there}{records.at(int(unknown[first][0]), first)}"
-        if count == 1:
-            raise ValueError(
-                f"{records.source}: a value is missing in {where}: fill it in, or leave out the row or the column."
-            )
-        raise ValueError(
-            f"{records.source}: {values} missing, {where}: fill them in, or leave out these rows or columns."
-        )
+        raise ValueError(f"{records.source}: {_gaps(records, unknown)}.")
     for name in names:
         column = records[name]
         if column.dtype.kind == "f" and not np.isfinite(column).all():
@@ -35,6 +27,16 @@ def check_known(records: Records, names: Sequence[str]) -> None:
                 f"{records.source}: {records.at(row, name)} is {column[row]}, and finite numbers are expected: "
                 "it may be too large for a number, or stand for something unknown."
             )
+
+
+def _gaps(records: Records, unknown: dict[str, np.ndarray]) -> str:
+    """What is missing, by the rows of each column."""
+    first = min(unknown, key=lambda name: (unknown[name][0], records.names.index(name)))
+    where, count = records.at(int(unknown[first][0]), first), sum(map(len, unknown.values()))
+    if count == 1:
+        return f"a value is missing in {where}: fill it in, or leave out the row or the column"
+    place = f"column {first!r} is empty" if len(unknown[first]) == len(records) else f"the first is in {where}"
+    return f"{count:,} values are missing, {place}: fill them in, or leave out these rows or columns"
 
 
 def missing(column: Column) -> np.ndarray:
@@ -47,7 +49,7 @@ def check_words(records: Records, name: str) -> None:
     entries = [(row, entry) for row, entry in enumerate(records[name].tolist()) if entry]
     others = [(row, entry) for row, entry in entries if not is_number(entry)]
     if len(others) > len(entries) / 2:
-        if all(DECIMAL_COMMA.fullmatch(entry.replace(",", "", entry.count(",") - 1)) for _, entry in entries):
+        if all(is_number(entry) or _COMMAS.fullmatch(entry) for _, entry in entries):
             row, entry = others[0]
             raise ValueError(
                 f"{records.source}: {records.at(row, name)} is {entry!r}, and numbers are expected with a decimal "
@@ -55,8 +57,8 @@ def check_words(records: Records, name: str) -> None:
             )
         return
     row, entry = others[0]
+    most = "the others" if len(others) == 1 else "most others"
     raise ValueError(
-        f"{records.source}: {records.at(row, name)} is {entry!r}, and a number is expected, as the "
-        f"{'others' if len(others) == 1 else 'most others'} of this column are: correct it, or say that the column is "
-        "categorical."
+        f"{records.source}: {records.at(row, name)} is {entry!r}, and a number is expected, as {most} of this column "
+        "are: correct it, or say that the column is categorical."
     )

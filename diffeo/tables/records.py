@@ -21,7 +21,7 @@ Column = NDArray[Any]
 """Numbers (float64, NaN where nothing is known) or texts (objects, "" where nothing is known)."""
 TEXTS, ARRAYS = (".csv", ".tsv", ".txt", ".dat", ".data"), (".npy", ".npz")
 _NUMBERED = re.compile(r"[+-]?\d+")
-DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
+_DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ def _number(entry: str) -> float:
 
 
 def _number_with_comma(entry: str) -> float:
-    return _number(entry.replace(",", ".")) if DECIMAL_COMMA.fullmatch(entry) else _number(entry)
+    return _number(entry.replace(",", ".")) if _DECIMAL_COMMA.fullmatch(entry) else _number(entry)
 
 
 def _numbers_rows(entries: Sequence[str]) -> bool:
