@@ -13,11 +13,11 @@ from .core import Loss as Loss
 from .core import Shape as Shape
 from .core import Solver as Solver
 from .core import objective as objective
+from .estimators import ResNetClassifier as ResNetClassifier
+from .estimators import ResNetRegressor as ResNetRegressor
 from .fields import GELU as GELU
 from .fields import Activation as Activation
 from .fields import Contractive as Contractive
-from .estimators import ResNetClassifier as ResNetClassifier
-from .estimators import ResNetRegressor as ResNetRegressor
 from .fields import ConvField as ConvField
 from .fields import FeatureField as FeatureField
 from .fields import FrozenPerceptronField as FrozenPerceptronField

@@ -1,37 +1,48 @@
 """Diagnostics: how good a result is, measured on the shapes and on the map."""
 
 from diffeo.diagnostics.certificates import Certificate, certificate
+from diffeo.diagnostics.convergence import Convergence, convergence
 from diffeo.diagnostics.crossings import crossing_faces, crossing_pairs
 from diffeo.diagnostics.distance import Distance, distances, symmetric_distance
 from diffeo.diagnostics.folding import carried_directions, flipped, turned
 from diffeo.diagnostics.grids import Consistency, corner_determinants, folds, inverse_consistency
 from diffeo.diagnostics.inversion import FixedPoint, fixed_point_inverse
 from diffeo.diagnostics.landmarks import LandmarkError, landmark_error
+from diffeo.diagnostics.metric import curvature, gradient_in_v
 from diffeo.diagnostics.overlap import LabelOverlap, Overlap, overlap
+from diffeo.diagnostics.recorder import ConvergenceRecorder, Guarantee, guarantee, predicted_decay
 from diffeo.diagnostics.robustness import robustness_radius
 from diffeo.diagnostics.similarity import Similarity, similarity
 
 __all__ = [
     "Certificate",
     "Consistency",
+    "Convergence",
+    "ConvergenceRecorder",
     "Distance",
     "FixedPoint",
+    "Guarantee",
     "LabelOverlap",
     "LandmarkError",
     "Overlap",
     "Similarity",
     "carried_directions",
     "certificate",
+    "convergence",
     "corner_determinants",
     "crossing_faces",
     "crossing_pairs",
+    "curvature",
     "distances",
     "fixed_point_inverse",
     "flipped",
     "folds",
+    "gradient_in_v",
+    "guarantee",
     "inverse_consistency",
     "landmark_error",
     "overlap",
+    "predicted_decay",
     "robustness_radius",
     "similarity",
     "symmetric_distance",
