@@ -1,0 +1,21 @@
+"""Ways to train a residual network: what φ is made of, and how its unknowns are found."""
+
+from diffeo.training.ways import (
+    WAYS,
+    Gradient,
+    GradientInV,
+    Growth,
+    QuasiNewton,
+    Shooting,
+    Way,
+)
+
+__all__ = [
+    "WAYS",
+    "Gradient",
+    "GradientInV",
+    "Growth",
+    "QuasiNewton",
+    "Shooting",
+    "Way",
+]

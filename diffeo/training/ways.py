@@ -1,0 +1,180 @@
+"""Ways to train: the same objective, the same data; what differs is what φ is made of, and how its unknowns are found.
+
+| way | unknowns | found by |
+| --- | --- | --- |
+| `Gradient` | the fields of all layers | any torch optimizer on the Euclidean gradient, minibatches |
+| `GradientInV` | the same | the gradient in the metric ∫‖v_t‖²_V dt: one rate for every depth and width |
+| `QuasiNewton` | the same | L-BFGS on all data |
+| `Shooting` | the initial momentum | L-BFGS; Hamilton's equations give the layers |
+| `Growth` | none | layers are grown one at a time, each the steepest descent in V |
+
+Variable projection of the read-out is none of these: it is what losses do that solve for theirs, and goes with all.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from diffeo.core import Diffeo, Field, Loss, Solver
+from diffeo.fields import KernelField, LinearField
+from diffeo.fit import LBFGS, Batches, History, InV, Method, Optimizer, fit
+from diffeo.flows import Descent, FieldDescent, FieldGeodesic, Flow, Geodesic
+from diffeo.shapes import Points
+from diffeo.solvers import Euler
+
+
+def sgd(rate: float, momentum: float = 0.9) -> Optimizer:
+    """Gradient descent with Nesterov's momentum."""
+    return partial(torch.optim.SGD, lr=rate, momentum=momentum, nesterov=momentum > 0)
+
+
+@dataclass(frozen=True)
+class Way(ABC):
+    """A way to train. All take the same call: `model` makes φ, `fit` makes E(φ) small."""
+
+    def model(self, velocity: Field, x: Tensor, depth: int, solver: Solver | None = None) -> Diffeo:
+        """The φ whose unknowns this way finds, at the identity where the field is 0.
+
+        Args:
+            velocity: the family of fields; every layer has one.
+            x: the points that will be carried, shape (n, d).
+            depth: number of layers, one step of the solver each.
+            solver: Euler's by default, whose steps are residual blocks.
+        """
+        return Flow(velocity, solver or Euler(), depth)
+
+    @property
+    @abstractmethod
+    def optimizer(self) -> Optimizer | Method:
+        """What lowers the objective."""
+
+    @property
+    def size(self) -> int | None:
+        """Points in a minibatch; None for all."""
+        return None
+
+    def fit(
+        self,
+        phi: Diffeo,
+        x: Tensor,
+        y: Tensor,
+        loss: Loss,
+        *,
+        weight: float = 1e-3,
+        seed: int = 0,
+        modules: Sequence[nn.Module] = (),
+        **options: Any,
+    ) -> History:
+        """Lower weight · ½∫‖v‖² + D(φ(x), y) in place; options are those of `diffeo.fit`."""
+        data: Any = [(Points(x), y)]
+        if self.size is not None and self.size < len(x):
+            data = Batches(x, y, self.size, seed)
+        return fit(phi, data, loss, weight=weight, optimizer=self.optimizer, modules=modules, **options)
+
+
+@dataclass(frozen=True)
+class Gradient(Way):
+    """A torch optimizer on the Euclidean gradient, which is 1/L of the one in V: a rate serves one depth only.
+
+    Args:
+        method: makes the optimizer from a list of parameters; Adam by default, which knows no scale.
+        batch: points in a minibatch; None for all.
+    """
+
+    method: Optimizer = field(default=partial(torch.optim.Adam, lr=0.03))
+    batch: int | None = None
+
+    @property
+    def optimizer(self) -> Optimizer | Method:
+        """The optimizer itself."""
+        return self.method
+
+    @property
+    def size(self) -> int | None:
+        """Points in a minibatch."""
+        return self.batch
+
+
+@dataclass(frozen=True)
+class GradientInV(Gradient):
+    """The gradient in the metric of the energy: the same rate serves every depth and every width."""
+
+    method: Optimizer = field(default=sgd(0.3))
+
+    @property
+    def optimizer(self) -> Optimizer | Method:
+        """The optimizer on gradients in V."""
+        return InV(self.method)
+
+
+@dataclass(frozen=True)
+class QuasiNewton(Way):
+    """L-BFGS with a strong Wolfe line search, on all data at once."""
+
+    @property
+    def optimizer(self) -> Optimizer | Method:
+        """L-BFGS."""
+        return LBFGS
+
+
+@dataclass(frozen=True)
+class Shooting(Way):
+    """Only the initial momentum is unknown: a penalized flow at its minimum is a geodesic (MATH: Hamilton's equations).
+
+    Args:
+        controls: how many of the points bear momenta, at most; the others are carried along.
+        seed: of their choice.
+    """
+
+    controls: int = 500
+    seed: int = 0
+
+    def model(self, velocity: Field, x: Tensor, depth: int, solver: Solver | None = None) -> Diffeo:
+        """A geodesic of the field's space; of its kernel, without a detour, where it has momenta on controls."""
+        if isinstance(velocity, KernelField):
+            return Geodesic(velocity.kernel, velocity.controls, solver or Euler(), depth)
+        if not isinstance(velocity, LinearField):
+            raise ValueError(
+                f"shooting needs fields that are linear in their unknowns, and {type(velocity).__name__} is not: "
+                "freeze its inner weights."
+            )
+        draw = torch.randperm(len(x), generator=torch.Generator().manual_seed(self.seed))[: self.controls].sort()[0]
+        return FieldGeodesic(velocity, x[draw.to(x.device)], solver or Euler(), depth)
+
+    @property
+    def optimizer(self) -> Optimizer | Method:
+        """L-BFGS."""
+        return LBFGS
+
+
+@dataclass(frozen=True)
+class Growth(Way):
+    """Layer by layer, each the steepest descent of the loss in V: boosting by flows. The depth is the number grown."""
+
+    def model(self, velocity: Field, x: Tensor, depth: int, solver: Solver | None = None) -> Diffeo:
+        """An empty stack; layers are id + u, and ask for no solver."""
+        if isinstance(velocity, KernelField):
+            return Descent(velocity.kernel, velocity.controls)
+        return FieldDescent(velocity)
+
+    @property
+    def optimizer(self) -> Optimizer | Method:
+        """For read-outs, after every layer."""
+        return LBFGS
+
+
+WAYS: dict[str, Callable[[], Way]] = {
+    "gradient": Gradient,
+    "v-gradient": GradientInV,
+    "lbfgs": QuasiNewton,
+    "shooting": Shooting,
+    "descent": Growth,
+}
+"""By the names that estimators and the command line know them by."""
