@@ -4,6 +4,7 @@ from diffeo.diagnostics.certificates import Certificate, certificate
 from diffeo.diagnostics.convergence import Convergence, convergence
 from diffeo.diagnostics.crossings import crossing_faces, crossing_pairs
 from diffeo.diagnostics.distance import Distance, distances, symmetric_distance
+from diffeo.diagnostics.first_step import FirstStep, first_step, non_local_diffusion
 from diffeo.diagnostics.folding import carried_directions, flipped, turned
 from diffeo.diagnostics.grids import Consistency, corner_determinants, folds, inverse_consistency
 from diffeo.diagnostics.inversion import FixedPoint, fixed_point_inverse
@@ -20,6 +21,7 @@ __all__ = [
     "Convergence",
     "ConvergenceRecorder",
     "Distance",
+    "FirstStep",
     "FixedPoint",
     "Guarantee",
     "LabelOverlap",
@@ -34,6 +36,7 @@ __all__ = [
     "crossing_pairs",
     "curvature",
     "distances",
+    "first_step",
     "fixed_point_inverse",
     "flipped",
     "folds",
@@ -41,6 +44,7 @@ __all__ = [
     "guarantee",
     "inverse_consistency",
     "landmark_error",
+    "non_local_diffusion",
     "overlap",
     "predicted_decay",
     "robustness_radius",

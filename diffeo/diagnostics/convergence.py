@@ -126,7 +126,7 @@ def convergence(
     if not layered(phi, pairs):
         return Convergence(**state)
     assert isinstance(phi, Flow)
-    z, p = _ends(phi, pairs, loss)
+    z, p = ends(phi, pairs, loss)
     layers = _layers(phi, z, p)
     if weight:
         return Convergence(**state, layers=layers)
@@ -151,7 +151,7 @@ def points_of(source: Any) -> PointShape | None:
     return shape if isinstance(shape, PointShape) else None
 
 
-def _ends(phi: Flow, pairs: Sequence[tuple[Any, Any]], loss: Loss) -> tuple[Tensor, Tensor]:
+def ends(phi: Flow, pairs: Sequence[tuple[Any, Any]], loss: Loss) -> tuple[Tensor, Tensor]:
     """The positions of all points at the start, and ∂J/∂z at the end, shape (n, d) each."""
     starts, momenta = [], []
     for source, target in pairs:
