@@ -94,7 +94,6 @@ class Velocity(Enum):
     features = "features"
     perceptron = "perceptron"
     random_perceptron = "random-perceptron"
-    conv = "conv"
     random_conv = "random-conv"
 
 
@@ -123,8 +122,6 @@ class Way(Enum):
     lbfgs = "lbfgs"
     shooting = "shooting"
     descent = "descent"
-    msa = "msa"
-    emsa = "emsa"
 
 
 class DType(Enum):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, TransformerMixin
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
@@ -247,7 +247,7 @@ class ResNetRegressor(RegressorMixin, ResNet):
         if np.issubdtype(values.dtype, np.floating) and values.ndim in (1, 2):
             finite(values.reshape(len(values), -1), "ResNetRegressor", ["y"] if values.ndim == 1 else [])
         X, y = self._checked(X, y)
-        if type_of_target(y) == "unknown" or not np.issubdtype(np.asarray(y).dtype, np.number):
+        if not np.issubdtype(np.asarray(y).dtype, np.number):
             y = numbers(y)
         y = np.asarray(y, dtype=np.float64)
         self.single_output_ = y.ndim == 1

@@ -86,7 +86,8 @@ class Target:
                 f"{records.source}: the target {name!r} has {count:,} different texts in {len(column):,} rows, too "
                 "many for classes."
             )
-        return cls(name, Task.classification, f"{name!r} holds {count:,} different texts")
+        why = f"{name!r} holds {count:,} different texts"
+        return cls(name, Task.classification, why if task is None else f"as asked; {why}")
 
     def values(self, records: Records) -> NDArray[Any]:
         """The targets of all rows: float64 for regression; classes are int64 or texts.
