@@ -6,7 +6,7 @@ import importlib
 import os
 import sys
 
-BENCHMARKS = ("shooting", "surfaces", "images")
+BENCHMARKS = ("shooting", "surfaces", "images", "readouts")
 
 
 def main(arguments: list[str]) -> int:
