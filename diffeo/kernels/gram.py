@@ -9,7 +9,8 @@ from torch import Tensor
 
 from diffeo.kernels.algebra import Radial
 
-BLOCK = 1 << 18  # entries computed at a time: they stay in the cache
+BLOCK = 1 << 18  # entries computed at a time: they stay in the cache of a processor
+ON_DEVICES = 1 << 6  # times as many where each of a few launches must be worth it
 ROUNDING = 8 * torch.finfo(torch.float64).eps  # of squared distances, relative to squares of positions: less is none
 
 
@@ -17,7 +18,7 @@ def lower(kernel: Radial, x: Tensor) -> Tensor:
     """K(x, x) for x of shape (n, d), float64; nothing that means anything is above its diagonal blocks."""
     x = x - x.mean(0)
     matrix = x.new_zeros(len(x), len(x))
-    for rows in _blocks(len(x), len(x)):
+    for rows in _blocks(x, len(x)):
         _values(kernel, x[rows], x[: rows.stop], matrix[rows, : rows.stop])
     matrix.diagonal().fill_(kernel.at_zero)
     return matrix
@@ -27,7 +28,7 @@ def rows(kernel: Radial, x: Tensor, y: Tensor) -> Iterator[tuple[slice, Tensor]]
     """K(x, y) for x of shape (n, d), y (m, d), some rows at a time, float64."""
     center = y.mean(0)
     x, y = x - center, y - center
-    for part in _blocks(len(x), len(y)):
+    for part in _blocks(x, len(y)):
         yield part, _values(kernel, x[part], y, x.new_empty(len(x[part]), len(y)))
 
 
@@ -41,7 +42,7 @@ def pulled(kernel: Radial, x: Tensor, weights: Callable[[slice], Tensor]) -> Ten
     """
     x = x - x.mean(0)
     gradient = torch.empty_like(x)
-    for part in _blocks(len(x), len(x)):
+    for part in _blocks(x, len(x)):
         u = _squares(x[part], x)
         slopes = kernel.jet(u)[1] * weights(part)
         slopes.masked_fill_(u == 0, 0.0)  # D = 0, whatever k' is there
@@ -49,8 +50,9 @@ def pulled(kernel: Radial, x: Tensor, weights: Callable[[slice], Tensor]) -> Ten
     return gradient
 
 
-def _blocks(n: int, m: int) -> list[slice]:
-    size = max(1, BLOCK // m)
+def _blocks(x: Tensor, m: int) -> list[slice]:
+    n, entries = len(x), BLOCK if x.device.type == "cpu" else BLOCK * ON_DEVICES
+    size = max(1, entries // m)
     return [slice(start, min(start + size, n)) for start in range(0, n, size)]
 
 

@@ -122,16 +122,20 @@ def _device(module: Any, saved: Tensor) -> torch.device:
     return next((t.device for t in (*module.parameters(), *module.buffers())), saved.device)
 
 
+class SingularError(ValueError, ArithmeticError):
+    """No read-out is the best: at the start a fault of the data, later a step that went too far."""
+
+
 def factored(matrix: Tensor, loss: str) -> Tensor:
     """The lower Cholesky factor of a positive matrix; what is above its diagonal is not read.
 
-    Raises: ValueError where it is singular up to rounding.
+    Raises: SingularError, a ValueError, where it is singular up to rounding.
     """
     factor, info = torch.linalg.cholesky_ex(matrix)
     # what of a row is not in the rows above it; relative to the row, so that units of coordinates do not count
     new = (factor.diagonal().square() / matrix.diagonal()).detach()
     if int(info) or not float(new.min()) > 4 * torch.finfo(matrix.dtype).eps * len(matrix) ** 0.5:
-        raise ValueError(
+        raise SingularError(
             f"{loss} cannot solve for its read-out: points coincide, or lie in fewer dimensions than they have, so "
             "that the system is singular; give a positive penalty."
         )
