@@ -19,10 +19,14 @@ class DivergenceError(ArithmeticError):
 
 
 class Share(NamedTuple):
-    """What this process's part of the energy and of the data term counts in those of all processes together."""
+    """What this process's part of the energy and of the data term counts in those of all processes together.
+
+    ``failure`` is why it has none, to be raised where the others wait for it.
+    """
 
     energy: float = 1.0
     data: float = 1.0
+    failure: Exception | None = None
 
 
 class Problem:
@@ -133,6 +137,8 @@ class Problem:
                 raise DivergenceError(f"the objective became {total:.3g}")
             if value.total.requires_grad:
                 value.total.backward()
+        for p in self.parameters:
+            p.grad = None if p.grad is None else p.grad.contiguous()  # L-BFGS views gradients as vectors
             for p in self.parameters:
                 if p.grad is not None and not p.grad.is_contiguous():
                     p.grad = p.grad.contiguous()  # torch's L-BFGS views gradients as vectors
@@ -141,6 +147,8 @@ class Problem:
     def _objective(self, pairs: Sequence[tuple[Any, Any]], share: Share) -> Value:
         if self.world.size == 1:
             return objective(self.phi, pairs, self.loss, self.weight)
+        if share.failure is not None:
+            raise share.failure
         energy = share.energy * self.phi.energy()
         terms = [self.loss(self.phi @ source, target) for source, target in pairs]
         data = share.data * torch.stack(terms).sum() if terms else torch.zeros_like(energy)

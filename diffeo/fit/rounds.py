@@ -12,6 +12,7 @@ from torch import Tensor
 
 from diffeo.core import Grown, Shape, Value
 from diffeo.fit.batches import Labelled, Minibatches, check_labelled, check_targets
+from diffeo.fit.distributed import World
 from diffeo.fit.methods import Stepper
 from diffeo.fit.problem import Problem, Share
 from diffeo.fit.schedules import Pace
@@ -132,19 +133,28 @@ class Epochs(Rounds):
 
 def shared(problem: Problem, batches: Minibatches, batch: Labelled) -> tuple[list[Pair], Share, int]:
     """This process's part of a batch as pairs, what it counts, and the number of points in the whole batch."""
-    (x, y), world, like = batch, problem.world, problem.trained.anchor()
-    check_labelled(x, y, "fit", like if batches.shape is Points else None)
-    n = len(x)
+    world, like = problem.world, problem.trained.anchor()
     if world.size == 1:
-        part = 1.0
-    elif batches.shared:
-        total = world.total(n)
-        part, n = n / total, total
-    else:
+        return [_pair(batches, batch, like)], Share(), len(batch[0])
+    rows = len(batch[0]) if isinstance(batch[0], Tensor) and batch[0].ndim else 0
+    n = world.total(rows) if batches.shared else rows
+    try:
+        pair = _pair(batches, batch, like, None if batches.shared else world)
+    except Exception as error:
+        return [], Share(failure=error), n
+    part = (rows if batches.shared else len(world.part(batch[0]))) / n
+    return [pair] if part else [], Share(part, part), n
+
+
+def _pair(batches: Minibatches, batch: Labelled, like: Tensor | None, world: World | None = None) -> Pair:
+    """A batch, or a process's part of it, as a source and a target on the device of the map."""
+    x, y = batch
+    check_labelled(x, y, "fit", like if batches.shape is Points else None)
+    if world is not None:
         x, y = world.part(x), world.part(y)
-        part = len(x) / n
-    pairs = [(batches.shape(_on(x, like)), _on(y, like))] if len(x) else []
-    return pairs, Share(part, part), n
+    if like is not None:
+        x, y = x.to(like.device), y.to(like.device)
+    return (batches.shape(x), y) if len(x) else (None, y)
 
 
 def checked(pairs: Any, like: Tensor | None) -> list[Pair]:
@@ -172,10 +182,6 @@ def placed(pair: Pair, like: Tensor | None) -> Pair:
         return pair
     source, target = (item.to(like.device) if isinstance(item, Shape | Tensor) else item for item in pair)
     return source, target
-
-
-def _on(t: Tensor, like: Tensor | None) -> Tensor:
-    return t if like is None else t.to(like.device)
 
 
 def _first(batches: Iterator[Labelled]) -> Labelled:
