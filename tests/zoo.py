@@ -259,6 +259,11 @@ def flow(kernel: Radial, layers: int, **options: Any) -> Callable[[int, torch.dt
     return make
 
 
+def field_flow(make: Callable[[int, torch.dtype, int], Any], layers: int, **options: Any) -> Callable[..., Flow]:
+    """Builder of a `Flow` whose layers all differ, of any fields."""
+    return lambda d, dtype, seed: Flow([make(d, dtype, 10 * seed + k) for k in range(layers)], **options)
+
+
 def field_geodesic(make: Callable[[int, torch.dtype, int], Any], **options: Any) -> Callable[..., FieldGeodesic]:
     """Builder of a `FieldGeodesic` in the space of a field."""
     return lambda d, dtype, seed: FieldGeodesic(
@@ -375,6 +380,9 @@ DIFFEOS = [
     Entry("Flow(carried, refined)", flow(HALVING, 3, carried=True, solver=RK4(), substeps=2)),
     Entry("Flow(carried, checkpointed)", flow(GAUSSIAN, 5, carried=True, solver=Midpoint(), checkpoint=True)),
     Entry("Flow(Matern32, Heun)", flow(Matern32Kernel(0.8), 4, solver=Heun())),
+    Entry("Flow(FeatureField)", field_flow(feature_field(GAUSSIAN), 4, solver=Midpoint())),
+    Entry("Flow(PerceptronField)", field_flow(perceptrons(GELU()), 4)),
+    Entry("Flow(FrozenPerceptronField)", field_flow(frozen_perceptrons(Tanh()), 4, solver=Heun())),
     Entry("Flow(adaptive)", flow(InverseMultiquadricKernel(0.6), 2, solver=Adaptive()), inexact=1e-5),
     Entry("Descent", descent),
     Entry("FieldDescent(FeatureField)", field_descent(feature_field(GAUSSIAN))),

@@ -1,6 +1,7 @@
 """Two-layer networks as fields: their norm, their bounds, and what width and scale do to their training."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ Y = torch.stack([(2 * X[:, 0]).sin(), 0.5 * X[:, 0] * X[:, 1]], 1)
 Z = cloud(100, 2, seed=1, size=1.0)
 
 
-def at_rest(width, scale=1.0, seed=0, activation=None, cls=PerceptronField, **options):
+def at_rest(width, scale=1.0, seed=0, activation=None, cls: Any = PerceptronField, **options):
     """A field that is 0, for data of variance 1 in the plane."""
     scaled = {"scale": scale} if cls is PerceptronField else {}
     return cls(2, width, seed=seed, activation=activation, **scaled, **options).double()
@@ -29,7 +30,7 @@ def at_rest(width, scale=1.0, seed=0, activation=None, cls=PerceptronField, **op
 
 def descend(field, rate=0.3, steps=300, parts=6):
     """Gradient descent in V on the mean squared distance of v(X) to Y; v(Z) at some times, and the loss at the end."""
-    path = []
+    path, loss = [], torch.zeros(())
     for k in range(steps):
         loss = 0.5 * (field(X) - Y).square().sum(1).mean()
         gradients = torch.autograd.grad(loss, [p for p, _ in field.rates()])
@@ -271,3 +272,14 @@ def test_outer_weights_and_scales_that_do_not_fit_are_said():
         PerceptronField(2, 8, outer=torch.zeros(2, 8))
     with pytest.raises(ValueError, match="a positive, finite scale, and got 0"):
         PerceptronField(2, 8, scale=0)
+
+
+@pytest.mark.parametrize("d", [1, 2, 3])
+@given(seed=seeds)
+def test_flows_with_kinks_have_inverses(d, seed):
+    """Euler layers of ReLU are piecewise linear, which Newton's method solves in few steps."""
+    phi = Flow([zoo.perceptrons(ReLU())(d, F64, seed + k) for k in range(4)], Euler())
+    assert all(bool(field.lipschitz() < phi.steps) for field in phi.layer_fields())
+    x = cloud(50, d, seed=seed)
+    assert (phi.inverse(phi(x)) - x).abs().max() < 1e-10
+    assert bool(torch.isfinite(phi.with_logdet(x)[1]).all())
