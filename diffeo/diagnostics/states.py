@@ -1,0 +1,51 @@
+"""The velocities of a map, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from diffeo.core import Diffeo
+from diffeo.fields.kernel_field import KernelField, PlainField
+from diffeo.flows import Descent, FieldGeodesic, Flow, Geodesic
+from diffeo.flows.layered import FieldLayer
+
+
+class State(NamedTuple):
+    """Of a map at the beginning of a step."""
+
+    velocity: Callable[[Tensor], Tensor]
+    speed: Tensor
+
+
+def states(phi: Diffeo) -> list[State]:
+    """One per step of a Flow, a Geodesic or a Descent. Raises ValueError for other maps."""
+    if isinstance(phi, Geodesic | FieldGeodesic):
+        shot = phi.shoot()[:-1]
+        return [State(phi.motion(q, p).velocity, _root(2 * phi.hamiltonian(q, p))) for q, p in shot]
+    if isinstance(phi, Flow | Descent):
+        velocities: list[Any] = [layer.velocity for layer in phi.layers() if isinstance(layer, FieldLayer)]
+        found = [State(velocity, _root(velocity.sqnorm())) for velocity in velocities]
+        return [_faster(state, len(found)) for state in found] if isinstance(phi, Descent) else found
+    raise ValueError(f"speeds are those of a Flow, a Geodesic, or a Descent, and not of a {type(phi).__name__}.")
+
+
+def _faster(state: State, factor: int) -> State:
+    """Of a displacement that is to be passed in a part of the time."""
+    field = state.velocity
+    if isinstance(field, KernelField):
+        field = PlainField(field.kernel, field.controls, factor * field.momenta)
+    return State(field, factor * state.speed)
+
+
+def _root(square: Tensor) -> Tensor:
+    return square.clamp(min=0).sqrt()
+
+
+@torch.no_grad()
+def speeds(phi: Diffeo) -> Tensor:
+    """‖v‖_V in each step of a Flow, a Geodesic or a Descent, shape (L,)."""
+    return torch.stack([state.speed for state in states(phi)])
