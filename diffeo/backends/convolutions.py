@@ -5,16 +5,27 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn.functional import conv2d
 
+from diffeo.backends.cpu.convolutions import FEW, ConvolvedTwice, covers, matrices
 
-def convolved_twice(images: Tensor, inner: Tensor, outer: Tensor) -> Tensor:
-    """outer * relu(inner * images), padded with zeros, for images of shape (n, c, h, w) and odd taps.
+
+class TwoConvolutions:
+    """outer * relu(inner * images), padded with zeros, for taps that serve many evaluations.
 
     Args:
-        images: shape (n, c, h, w).
-        inner: shape (m, c, k, k).
+        inner: odd taps, shape (m, c, k, k).
         outer: shape (e, m, k, k).
-
-    Returns: shape (n, e, h, w).
+        size: (h, w) of the images; small ones of many channels go through fused loops on the CPU.
     """
-    padding = inner.shape[-1] // 2
-    return conv2d(conv2d(images, inner, padding=padding).relu(), outer, padding=padding)
+
+    def __init__(self, inner: Tensor, outer: Tensor, size: tuple[int, int]) -> None:
+        self.inner, self.outer = inner, outer
+        fused = covers(inner, outer, size)
+        self.matrices = (matrices(inner, size), matrices(outer, size)) if fused else None
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Shape (n, e, h, w) for images of shape (n, c, h, w); differentiable in these and in the taps."""
+        if self.matrices is None or images.numel() < FEW:
+            padding = self.inner.shape[-1] // 2
+            return conv2d(conv2d(images, self.inner, padding=padding).relu(), self.outer, padding=padding)
+        moved: Tensor = ConvolvedTwice.apply(images.contiguous(), *self.matrices)  # pyright: ignore[reportAssignmentType]
+        return moved

@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d
 from torch.nn.grad import conv2d_weight
 
-from diffeo.backends.convolutions import convolved_twice
+from diffeo.backends.convolutions import TwoConvolutions
 from diffeo.core import Field
 from diffeo.fields.checks import check_positions
 from diffeo.fields.convolutions import dense, operator_norm, overlaps
 from diffeo.fields.linear import LinearField
 
 
-class TwoConvolutions(Field):
+class Convolutional(Field):
     r"""$v(z) = s\,W_2 * \mathrm{relu}(W_1 * (z - o))$, padded with zeros: what fixed and trained taps share.
 
     Points are images z of shape (c, h, w), flattened: positions have the shape (n, c·h·w). The center o is 0, unless
@@ -64,11 +64,19 @@ class TwoConvolutions(Field):
         """relu(W₁ * z), shape (n, hidden, h, w)."""
         return conv2d(self.images(x), self.inner, padding=self.padding).relu()
 
+    def between(self, outer: Tensor) -> Convolved:
+        """The velocity with these outer taps."""
+        return Convolved(self, outer)
+
+    def frozen(self) -> Convolved:
+        """What can be prepared of the taps, once."""
+        return self.between(self.outer)
+
     def jacobian(self, x: Tensor) -> Tensor:
         """Dv(x), shape (n, d, d)."""
-        return self._jacobian(x, self.outer)
+        return self.jacobian_with(x, self.outer)
 
-    def _jacobian(self, x: Tensor, outer: Tensor) -> Tensor:
+    def jacobian_with(self, x: Tensor, outer: Tensor) -> Tensor:
         """Both convolutions as matrices, and the slopes of the activations between them."""
         active = (self.activations(x).flatten(1) > 0).to(x)
         return (dense(outer, self.shape[1:]) * active[:, None, :]) @ dense(self.inner, self.shape[1:])
@@ -95,7 +103,23 @@ class TwoConvolutions(Field):
         return f"shape={self.shape}, hidden={self.hidden}, kernel_size={self.kernel_size}"
 
 
-class ConvField(TwoConvolutions, LinearField):
+class Convolved:
+    """The velocity of a field for taps as they are: what the layers of flows compute with."""
+
+    def __init__(self, field: Convolutional, outer: Tensor) -> None:
+        self.field, self.outer = field, outer
+        self.convolutions = TwoConvolutions(field.inner, outer, field.shape[1:])
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """v(x), shape (n, d)."""
+        return self.convolutions(self.field.images(x)).reshape(x.shape)
+
+    def jacobian(self, x: Tensor) -> Tensor:
+        """Dv(x), shape (n, d, d)."""
+        return self.field.jacobian_with(x, self.outer)
+
+
+class ConvField(Convolutional, LinearField):
     r"""$v(z) = W_2 * \mathrm{relu}(W_1 * z)$ with W₁ fixed at random: linear in its unknown W₂, of norm $|W_2|$.
 
     The entries of W₁ have variance 1/(k · hidden), so that the kernel of this space, hidden features averaged, tends
@@ -146,7 +170,7 @@ class ConvField(TwoConvolutions, LinearField):
 
     def evaluate(self, x: Tensor, coefficients: Tensor) -> Tensor:
         """The field with the given coefficients at x, shape (n, d)."""
-        return convolved_twice(self.images(x), self.inner, self._taps(coefficients)).reshape(x.shape)
+        return self.between(self._taps(coefficients))(x)
 
     def gather(self, x: Tensor, p: Tensor) -> Tensor:
         """Coefficients of Σ_i K(·, x_i) p_i: the correlation of the activations with p."""
@@ -159,7 +183,7 @@ class ConvField(TwoConvolutions, LinearField):
 
     def jacobian_of(self, x: Tensor, coefficients: Tensor) -> Tensor:
         """Dv(x), shape (n, d, d), of the field with the given coefficients."""
-        return self._jacobian(x, self._taps(coefficients))
+        return self.jacobian_with(x, self._taps(coefficients))
 
     def arguments(self) -> dict[str, Any]:
         """Sizes, the draw, coefficients."""
