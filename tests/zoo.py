@@ -300,7 +300,8 @@ def learned_affine(penalty: float = 0.0) -> Callable[[int, torch.dtype, int], Le
     """Builder of a `LearnedAffine`."""
 
     def make(d: int, dtype: torch.dtype, seed: int) -> LearnedAffine:
-        matrix, translation = cloud(d, d, dtype, 9000 + seed, 0.4), cloud(1, d, dtype, 3000 + seed)[0]
+        matrix = cloud(d, d, dtype, 9000 + seed, 0.4) + 0.2 * torch.eye(d, dtype=dtype)
+        translation = cloud(1, d, dtype, 3000 + seed)[0]
         return LearnedAffine(d, matrix=matrix, translation=translation, penalty=penalty)
 
     return make
