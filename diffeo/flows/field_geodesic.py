@@ -118,8 +118,9 @@ class FieldGeodesic(Shot):
     def rescaled(self, factor: float, shift: Tensor) -> FieldGeodesic:
         """Field, controls and momenta in the other units."""
         field = self.field.rescaled(factor, shift)
-        for p, q in zip(field.parameters(), self.field.parameters(), strict=True):
-            p.requires_grad_(q.requires_grad)
+        learned = {name: p.requires_grad for name, p in self.field.named_parameters()}
+        for name, p in field.named_parameters():
+            p.requires_grad_(learned[name])
         changed = {
             "field": field,
             "controls": factor * self.controls + shift,
