@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from diffeo.fields.blocks import in_blocks
 from diffeo.fields.bounds import balance, spectral_norm
 from diffeo.fields.checks import check_positions
 from diffeo.fields.linear import PlaneWaveField
@@ -87,9 +88,13 @@ class FeatureField(PlaneWaveField):
 
     def evaluate(self, x: Tensor, coefficients: Tensor) -> Tensor:
         """φ(x) θ, without φ(x) in one piece."""
-        cos, sin = self.waves(x)
         even, odd = (self.amplitude * coefficients).tensor_split(2)
-        return torch.addmm(cos @ even, sin, odd)
+
+        def values(part: Tensor) -> Tensor:
+            cos, sin = self.waves(part)
+            return torch.addmm(cos @ even, sin, odd)
+
+        return in_blocks(values, x, self.width)
 
     def gather(self, x: Tensor, p: Tensor) -> Tensor:
         """φ(x)ᵀ p."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from diffeo.core import Field
 from diffeo.fields.activations import Activation, ReLU
+from diffeo.fields.blocks import in_blocks
 from diffeo.fields.bounds import waves_bound
 from diffeo.fields.linear import PlaneWaveField, waves_divergence, waves_jacobian
 from diffeo.fields.units import Units
@@ -67,7 +68,8 @@ class PerceptronField(Field):
 
     def forward(self, x: Tensor) -> Tensor:
         """v(x), shape (n, d)."""
-        return self.units(x) @ (self.amplitude * self.outer)
+        outer = self.amplitude * self.outer
+        return in_blocks(lambda part: self.units(part) @ outer, x, self.units.width)
 
     def jacobian(self, x: Tensor) -> Tensor:
         """Dv(x), shape (n, d, d)."""
@@ -176,7 +178,8 @@ class FrozenPerceptronField(PlaneWaveField):
 
     def evaluate(self, x: Tensor, coefficients: Tensor) -> Tensor:
         """φ(x) θ."""
-        return self.units(x) @ (self.amplitudes[:, None] * coefficients)
+        outer = self.amplitudes[:, None] * coefficients
+        return in_blocks(lambda part: self.units(part) @ outer, x, self.units.width)
 
     def gather(self, x: Tensor, p: Tensor) -> Tensor:
         """φ(x)ᵀ p."""

@@ -206,6 +206,18 @@ def test_precision_follows(entry, d):
         assert values.dtype == torch.float32
 
 
+@pytest.mark.parametrize("entry", [*zoo.LINEAR_FIELDS, *zoo.PERCEPTRON_FIELDS], ids=repr)
+def test_many_points_are_many_single_points(entry, monkeypatch):
+    """Values and gradients, whatever the size of the blocks in which they are computed."""
+    monkeypatch.setattr("diffeo.fields.blocks.BLOCK", 60)  # three points for twenty features
+    field, x = entry(2), cloud(10, 2).requires_grad_()
+    values = torch.cat([field(row[None]) for row in x])
+    torch.testing.assert_close(field(x), values, rtol=1e-12, atol=1e-13)
+    wanted = [x, *field.parameters()]
+    found = torch.autograd.grad(field(x).square().sum(), wanted)
+    torch.testing.assert_close(found, torch.autograd.grad(values.square().sum(), wanted), rtol=1e-10, atol=1e-12)
+
+
 @fields
 def test_no_points_is_no_problem(entry, d):
     field, nowhere = entry(d), cloud(9, d)[:0]
