@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from diffeo.core import Solver
+from diffeo.core import Diffeo, Solver
 from diffeo.estimators.resnet import ResNet, ResNetClassifier, ResNetRegressor
 from diffeo.fit import History
 from diffeo.io import transform
@@ -57,7 +57,10 @@ def read_estimator(path: str | Path) -> tuple[ResNet, dict[str, Any]]:
     try:
         estimator = ESTIMATORS[tree["class"]](**{k: decode(v) for k, v in tree["parameters"].items()})
         for name, value in tree["learned"].items():
-            setattr(estimator, name, decode(value))
+            found = decode(value)
+            setattr(estimator, name, found.requires_grad_(False) if isinstance(found, nn.Module) else found)
+        if not isinstance(getattr(estimator, "phi_", None), Diffeo):
+            raise TypeError("there is no map in it")
     except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise ValueError(f"{path} does not describe an estimator that this version knows: {reason}.") from None
@@ -96,7 +99,7 @@ def decode(value: Any) -> Any:
         return transform.decode(value["solver"])
     module = transform.decode(value["module"])
     module.load_state_dict(value["state"])
-    return module.requires_grad_(False)
+    return module
 
 
 def _array(value: np.ndarray) -> Any:

@@ -95,7 +95,6 @@ def train(
     phi = pieces[0] if len(pieces) == 1 else Compose(pieces)
     outputs = int(y.max()) + 1 if classes else y.shape[1]
     loss = parts.loss_of(settings.head, z.shape[1], outputs, classes, kernel, settings.penalty, settings.seed).to(z)
-    steps = min(settings.depth, settings.max_iter) if isinstance(phi, Grown) else settings.max_iter
     history = way.fit(
         phi,
         z,
@@ -103,7 +102,7 @@ def train(
         loss,
         weight=settings.weight,
         seed=settings.seed,
-        max_iterations=steps,
+        max_iterations=settings.max_iter,
         tolerance=settings.tol,
         time_limit=math.inf if settings.time_limit is None else settings.time_limit,
         **watch.options(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -51,7 +52,7 @@ def field_of(name: str | Field, kernel: Radial, x: Tensor, width: int, seed: int
     """A velocity field for points like x, shape (n, d), at 0."""
     d = x.shape[1]
     if isinstance(name, Field):
-        return name.to(x)
+        return copy.deepcopy(name).to(x)  # what an estimator is called with is not trained: it may be fitted again
     if name == "kernel":
         return KernelField(kernel, inducing_points(x, width), whiten=True)
     if name == "features":
@@ -65,7 +66,7 @@ def field_of(name: str | Field, kernel: Radial, x: Tensor, width: int, seed: int
 def loss_of(name: str | Loss, dim: int, outputs: int, classes: bool, kernel: Radial, penalty: float, seed: int) -> Loss:
     """D with its read-out."""
     if isinstance(name, Loss):
-        return name
+        return copy.deepcopy(name)
     if name == "linear":
         head = LinearReadOut(dim, outputs, seed=seed)
         return CrossEntropyLoss(head) if classes else SquaredLoss(head)

@@ -35,8 +35,8 @@ class ResNet(TransformerMixin, BaseEstimator):
         field: the space of the velocities: "kernel", "features", "perceptron", "random-perceptron", "conv",
             "random-conv", or a `Field`.
         head: how targets are read out: "linear", "ridge", "kernel-ridge", or a loss with a read-out.
-        train: how: "gradient", "v-gradient", "lbfgs", "shooting", "descent", "msa", "emsa", or a `Way`.
-        depth: number L of layers.
+        train: how: "gradient", "v-gradient", "lbfgs", "shooting", "descent", "msa", "emsa", or a `Way` (see there).
+        depth: number L of layers; a descent has as many as iterations.
         width: features, hidden units or inducing points of a field.
         scale: width of the kernels, in units of standardized columns over √p; found from the data if left out.
         weight: λ, the price of energy.

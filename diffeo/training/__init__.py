@@ -1,10 +1,12 @@
 """Ways to train a residual network: what φ is made of, and how its unknowns are found."""
 
+from diffeo.training.successive import SuccessiveApproximations
 from diffeo.training.ways import (
     WAYS,
     Gradient,
     GradientInV,
     Growth,
+    Pontryagin,
     QuasiNewton,
     Shooting,
     Way,
@@ -15,7 +17,9 @@ __all__ = [
     "Gradient",
     "GradientInV",
     "Growth",
+    "Pontryagin",
     "QuasiNewton",
     "Shooting",
+    "SuccessiveApproximations",
     "Way",
 ]

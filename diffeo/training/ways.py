@@ -7,6 +7,7 @@
 | `QuasiNewton` | the same | L-BFGS on all data |
 | `Shooting` | the initial momentum | L-BFGS; Hamilton's equations give the layers |
 | `Growth` | none | layers are grown one at a time, each the steepest descent in V |
+| `Pontryagin` | the fields of all layers | successive approximations: the Hamiltonian, maximized in each layer |
 
 Variable projection of the read-out is none of these: it is what losses do that solve for theirs, and goes with all.
 """
@@ -28,6 +29,7 @@ from diffeo.fit import LBFGS, Batches, History, InV, Method, Optimizer, fit
 from diffeo.flows import Descent, FieldDescent, FieldGeodesic, Flow, Geodesic
 from diffeo.shapes import Points
 from diffeo.solvers import Euler
+from diffeo.training.successive import SuccessiveApproximations
 
 
 def sgd(rate: float, momentum: float = 0.9) -> Optimizer:
@@ -106,7 +108,7 @@ class Gradient(Way):
 class GradientInV(Gradient):
     """The gradient in the metric of the energy: the same rate serves every depth and every width."""
 
-    method: Optimizer = field(default=sgd(0.3))
+    method: Optimizer = field(default=sgd(0.1))
 
     @property
     def optimizer(self) -> Optimizer | Method:
@@ -156,7 +158,7 @@ class Shooting(Way):
 
 @dataclass(frozen=True)
 class Growth(Way):
-    """Layer by layer, each the steepest descent of the loss in V: boosting by flows. The depth is the number grown."""
+    """Layer by layer, each the steepest descent of the loss in V: boosting by flows. As many as iterations."""
 
     def model(self, velocity: Field, x: Tensor, depth: int, solver: Solver | None = None) -> Diffeo:
         """An empty stack; layers are id + u, and ask for no solver."""
@@ -170,11 +172,29 @@ class Growth(Way):
         return LBFGS
 
 
+@dataclass(frozen=True)
+class Pontryagin(Way):
+    """The method of successive approximations.
+
+    Args:
+        method: plain or extended, and its settings.
+    """
+
+    method: SuccessiveApproximations = field(default_factory=SuccessiveApproximations)
+
+    @property
+    def optimizer(self) -> Optimizer | Method:
+        """The method."""
+        return self.method
+
+
 WAYS: dict[str, Callable[[], Way]] = {
     "gradient": Gradient,
     "v-gradient": GradientInV,
     "lbfgs": QuasiNewton,
     "shooting": Shooting,
     "descent": Growth,
+    "msa": partial(Pontryagin, SuccessiveApproximations(extended=False)),
+    "emsa": partial(Pontryagin, SuccessiveApproximations(extended=True)),
 }
 """By the names that estimators and the command line know them by."""
