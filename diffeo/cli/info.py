@@ -9,13 +9,14 @@ from diffeo.cli.options import JSON, check_file
 from diffeo.cli.output import print_json, print_rows, show
 
 TRANSFORM = ".safetensors"
+MODEL = "diffeo-estimator-1"
 
 
 def info(file: Path, /, *, json: JSON = False) -> int:
-    """Say what is in FILE: a shape, an image, or a transform that register wrote.
+    """Say what is in FILE: a shape, an image, a transform that register wrote, or a model that train wrote.
 
     Args:
-        file: any shape or image file, or a transform.safetensors.
+        file: any shape or image file, a transform.safetensors, or a model.safetensors.
         json: print JSON.
     """
     check_file(file, "FILE")
@@ -40,9 +41,35 @@ def _shape(file: Path) -> dict[str, Any]:
 def _transform(file: Path) -> dict[str, Any]:
     from diffeo.cli.maps import dimension, structure
     from diffeo.io.transform import describe, load
+    from diffeo.io.tree import load_tree
 
+    if load_tree(file)[1].get("format") == MODEL:
+        return _model(file)
     phi = load(file)
     return structure(phi) | {"dimension": dimension(phi), "energy": float(phi.energy().detach())} | describe(file)
+
+
+def _model(file: Path) -> dict[str, Any]:
+    from diffeo.cli.maps import structure
+    from diffeo.estimators import ResNetClassifier
+    from diffeo.estimators.files import read_estimator
+
+    estimator, metadata = read_estimator(file)
+    table, phi = metadata.pop("table", {}), estimator.phi_
+    columns = table.get("features", {}).get("columns", [])
+    return {
+        "kind": type(estimator).__name__,
+        "target": table.get("target", {}).get("name"),
+        "classes": estimator.classes_.tolist() if isinstance(estimator, ResNetClassifier) else None,
+        "columns": [_column(**column) for column in columns],
+        "map": structure(phi),
+        "energy": float(phi.energy().detach()),
+        **metadata,
+    }
+
+
+def _column(name: str, categories: list[str] | None, **_: Any) -> str:
+    return name if categories is None else f"{name}: {', '.join(categories)}"
 
 
 def _listed(value: Any) -> Any:

@@ -22,7 +22,7 @@ WIDTH, HEIGHT = 11.0, 5.2
 """Inches: the figure."""
 MOST_NAMES, MOST_NUMBERS = 24, 14
 """Classes whose names, and whose counts, can be read."""
-LONGEST = 14  # letters of a class's name that are shown
+LONGEST, MOST_LETTERS = 14, 40  # letters of a class's name that are shown, and of all names beside each other
 
 
 def learning(
@@ -92,11 +92,11 @@ def confusion(ax: Axes, counts: Array, classes: Sequence[str], which: str) -> No
                 ax.text(
                     j, i, f"{counts[i, j]}", ha="center", va="center", fontsize=SMALL, color="white" if dark else INK
                 )
-    dress(ax, "predicted", "true")
+    names = [_short(name, LONGEST) for name in classes]
+    crowded = sum(map(len, names)) > MOST_LETTERS
+    dress(ax, "predicted, in the same order" if crowded and k <= MOST_NAMES else "predicted", "true")
     if k <= MOST_NAMES:
-        names = [_short(name, LONGEST) for name in classes]
-        crowded = sum(map(len, names)) > 40
-        ax.set_xticks(range(k), names, rotation=90 if crowded else 0)
+        ax.set_xticks([] if crowded else range(k), [] if crowded else names)
         ax.set_yticks(range(k), names)
     else:
         for axis in (ax.xaxis, ax.yaxis):

@@ -167,6 +167,16 @@ def test_whole_numbers_are_predicted_as_they_were(tmp_path, capsys):
     assert {row[0] for row in rows(capsys.readouterr().out)[1:]} == {"3", "7"}
 
 
+def test_info_says_what_a_model_is(numbers, capsys):
+    assert main(["info", str(numbers / "model.safetensors"), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["kind"], facts["target"], facts["classes"]) == ("ResNetRegressor", "price", None)
+    assert facts["columns"] == ["size", "city: Lima, Oslo, Rome", "floor"]
+    assert facts["map"]["steps"] == 3
+    assert main(["info", str(numbers / "model.safetensors")]) == 0
+    assert "city: Lima, Oslo, Rome" in capsys.readouterr().out
+
+
 def other_model(folder, model):
     shutil.copy(model / "report.json", folder / "model.safetensors")
     return folder

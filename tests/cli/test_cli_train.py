@@ -198,24 +198,34 @@ def test_an_interrupted_training_says_how_to_resume_and_ends_the_same(whole, tmp
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["lbfgs", "gradient", "v-gradient", "shooting", "descent"])
-def test_a_killed_training_resumes_to_the_same_model(method, tmp_path):
-    script = (
-        "import os, signal, sys, torch\nfrom diffeo.cli.main import main\nfrom diffeo.cli.progress import Progress\n"
-        "from tests.cli.test_cli_register import interrupted_after\n"
-        "torch.set_num_threads(1)\n"
-        "kill = lambda: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "Progress.__call__ = interrupted_after(3, kill)\nsys.exit(main(sys.argv[1:]))"
-    )
+@pytest.mark.parametrize("method", [way.value for way in choices.Way])
+def test_every_way_of_training_resumes_to_the_same_model(method, tmp_path, monkeypatch):
+    options = ("-t", "where", *QUICK[2:], "--depth", "5", "--train", method, "-q", "-o")
     table = rings(tmp_path / "a.csv")
-    command = ["train", str(table), "-t", "where", *QUICK, "--depth", "5", "--train", method, "-q", "-o"]
-    assert main([*command, str(tmp_path / "whole")]) == 0
-    done = subprocess.run([sys.executable, "-c", script, *command, str(tmp_path / "out")], timeout=120)
-    assert done.returncode == -signal.SIGKILL
-    assert (tmp_path / "out" / "checkpoint.safetensors").exists()
-    assert main([*command, str(tmp_path / "out"), "--resume"]) == 0
+    assert run(table, *options, tmp_path / "whole") == 0
+    with monkeypatch.context() as patched:
+        patched.setattr(Progress, "__call__", interrupted_after(4, keyboard_interrupt))
+        assert run(table, *options, tmp_path / "out") == 130
+    assert run(table, *options, tmp_path / "out", "--resume") == 0
     model, whole = (tmp_path / name / "model.safetensors" for name in ("out", "whole"))
     assert model.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.slow
+def test_a_killed_training_resumes_to_the_same_model(whole, tmp_path):
+    script = (
+        "import os, signal, sys, torch\nfrom diffeo.cli.main import main\nfrom diffeo.cli.progress import Progress\n"
+        "torch.set_num_threads(1)\n"
+        "def call(self, record):\n    if record.iteration == 4: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "Progress.__call__ = call\nsys.exit(main(sys.argv[1:]))"
+    )
+    table = str(whole[0].parents[1] / "a.csv")
+    command = ["train", table, "-t", "where", *QUICK, "-q", "-o", str(tmp_path / "out")]
+    done = subprocess.run([sys.executable, "-c", script, *command], timeout=120)
+    assert done.returncode == -signal.SIGKILL
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["checkpoint.safetensors"]
+    assert main([*command, "--resume"]) == 0
+    assert (tmp_path / "out" / "model.safetensors").read_bytes() == (whole[0] / "model.safetensors").read_bytes()
 
 
 def test_a_checkpoint_of_another_training_is_refused(whole, tmp_path, capsys, monkeypatch):
