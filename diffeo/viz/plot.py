@@ -5,6 +5,7 @@
 >>> shapes(ax, {"source": source, "target": target})       # doctest: +SKIP
 """
 
+from diffeo.viz.convergence import convergence
 from diffeo.viz.curves import history, momenta, trajectories
 from diffeo.viz.deform import grid
 from diffeo.viz.draw import colored, shapes
@@ -19,6 +20,7 @@ __all__ = [
     "carried_grid",
     "checkerboard",
     "colored",
+    "convergence",
     "difference",
     "grid",
     "history",

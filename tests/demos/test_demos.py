@@ -14,6 +14,7 @@ SIZES = {
     "landmarks": {"lines": 9, "fine": 21},
     "three_ways": {"n": 30, "steps": 6, "iterations": 100},
     "slices": {"height": 160},
+    "pl": {"width": 400, "layers": 4},
     "volumes": {"voxel": 3.0},
     "compound": {"size": 0.5},
 }
