@@ -122,6 +122,8 @@ class Way(Enum):
     lbfgs = "lbfgs"
     shooting = "shooting"
     descent = "descent"
+    msa = "msa"
+    emsa = "emsa"
 
 
 class DType(Enum):
