@@ -135,7 +135,7 @@ def _data(data: Any, world: World) -> Any:
 
 def _follow(problem: Problem, loss: Loss, modules: Sequence[nn.Module]) -> None:
     """Take loss and modules to the device of φ, and every process to the values of the first."""
-    like = problem.trained.anchor()
+    like = problem.trained.anchor
     if like is not None:
         for module in (loss, *modules):
             module.to(like.device)

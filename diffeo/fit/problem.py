@@ -158,11 +158,12 @@ class Problem:
         total = float(value.total)
         if not math.isfinite(total) or total > self.bound:
             raise DivergenceError(f"the objective became {total:.3g}")
-        if not _finite([p.grad for p in self.parameters if p.grad is not None]):
+        # where nothing is compared, it is enough to look at the parameters now and then
+        if self.remembered and not finite([p.grad for p in self.parameters if p.grad is not None]):
             raise DivergenceError("the gradient is not finite")
 
 
-def _finite(tensors: Sequence[Tensor]) -> bool:
+def finite(tensors: Sequence[Tensor]) -> bool:
     """Whether all numbers are finite; first by the norm, which is faster, but may overflow."""
     if not tensors or bool(torch.isfinite(torch.nn.utils.get_total_norm(tensors))):
         return True

@@ -14,7 +14,7 @@ from diffeo.core import Grown, Shape, Value
 from diffeo.fit.batches import Labelled, Minibatches, check_labelled, check_targets
 from diffeo.fit.distributed import World
 from diffeo.fit.methods import Stepper
-from diffeo.fit.problem import Problem, Share
+from diffeo.fit.problem import DivergenceError, Problem, Share, finite
 from diffeo.fit.schedules import Pace
 from diffeo.shapes.points import Points
 
@@ -57,7 +57,7 @@ class Whole(Rounds):
 
     def __init__(self, problem: Problem, pairs: Sequence[Pair], planned: int) -> None:
         self.problem, self.planned = problem, planned
-        world, like = problem.world, problem.trained.anchor()
+        world, like = problem.world, problem.trained.anchor
         mine = [placed(pair, like) for pair in checked(pairs, like)[world.rank :: world.size]]
         problem.turn(mine, Share(energy=1 / world.size))
 
@@ -109,11 +109,19 @@ class Epochs(Rounds):
             values.append(self.problem.first or self.problem.value(gradient=False))
             self.batch += 1
             if self.batch != count and late():
-                return _mean(values, points)
+                return self._passed(values, points)
         if not values and not self.batch:
             raise ValueError(EMPTY)
         self.done, self.batch = self.done + 1, 0
-        return _mean(values, points) if values else self.run(stepper, pace, late)  # it had been late at the very end
+        # without values, it had been late at the very end
+        return self._passed(values, points) if values else self.run(stepper, pace, late)
+
+    def _passed(self, values: Sequence[Value], points: Sequence[int]) -> Value:
+        if not finite(self.problem.parameters):
+            raise DivergenceError("the parameters are not finite")
+        weights = torch.tensor(points, dtype=torch.float64) / sum(points)
+        table = torch.tensor([[float(v) for v in value] for value in values], dtype=torch.float64)
+        return Value(*(weights @ table))
 
     def _turn(self, batch: Labelled) -> int:
         """Let the problem be this process's share of a batch; returns the number of points in the batch."""
@@ -133,7 +141,7 @@ class Epochs(Rounds):
 
 def shared(problem: Problem, batches: Minibatches, batch: Labelled) -> tuple[list[Pair], Share, int]:
     """This process's part of a batch as pairs, what it counts, and the number of points in the whole batch."""
-    world, like = problem.world, problem.trained.anchor()
+    world, like = problem.world, problem.trained.anchor
     if world.size == 1:
         return [_pair(batches, batch, like)], Share(), len(batch[0])
     rows = len(batch[0]) if isinstance(batch[0], Tensor) and batch[0].ndim else 0
@@ -189,13 +197,6 @@ def _first(batches: Iterator[Labelled]) -> Labelled:
     if first is None:
         raise ValueError(EMPTY)
     return first
-
-
-def _mean(values: Sequence[Value], points: Sequence[int]) -> Value:
-    """The mean, weighted by the numbers of points."""
-    weights = torch.tensor(points, dtype=torch.float64) / sum(points)
-    table = torch.tensor([[float(v) for v in value] for value in values], dtype=torch.float64)
-    return Value(*(weights @ table))
 
 
 def rounds_of(problem: Problem, pairs: Any, planned: int) -> Rounds:

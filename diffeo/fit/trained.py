@@ -19,6 +19,10 @@ class Trained:
         loss: D.
         modules: others whose parameters are trained along.
 
+    Attributes:
+        parameters: all that is optimized.
+        anchor: a tensor of φ, if there is one: data, loss and modules follow its dtype and device.
+
     Raises: ValueError for modules beside a `Grown` map, whose layers rest on them.
     """
 
@@ -32,6 +36,8 @@ class Trained:
         self.others = [m for m in (loss, *modules) if _learned(m)]
         first: list[nn.Module] = [] if isinstance(phi, Grown) else [phi]
         self.parameters = list({id(p): p for module in (*first, *self.others) for p in _learned(module)}.values())
+        tensors = (*phi.parameters(), *phi.buffers())
+        self.anchor: Tensor | None = next((t for t in tensors if t.is_floating_point()), None)
 
     def rates(self) -> list[float]:
         """For each parameter, the factor from its Euclidean gradient to that in V; 1 outside of φ, fields and maps."""
@@ -65,10 +71,6 @@ class Trained:
         """Everything that has a value: parameters and buffers."""
         modules = (self.phi, *self.others)
         return list({id(t): t for m in modules for t in (*m.parameters(), *m.buffers())}.values())
-
-    def anchor(self) -> Tensor | None:
-        """A tensor whose dtype and device everything is to follow, if φ has one."""
-        return next((t for t in (*self.phi.parameters(), *self.phi.buffers()) if t.is_floating_point()), None)
 
 
 def _learned(module: nn.Module) -> list[nn.Parameter]:

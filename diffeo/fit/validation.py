@@ -21,7 +21,7 @@ class Validation:
     def __init__(self, problem: Problem, on: Sequence[Pair] | Minibatches | Callable[[], float]) -> None:
         self.problem, self.on = problem, on
         if not isinstance(on, Minibatches) and not callable(on):
-            like = problem.trained.anchor()
+            like = problem.trained.anchor
             self.on = [placed(pair, like) for pair in checked(on, like)]
 
     def score(self) -> float:
