@@ -51,6 +51,7 @@ from .flows import LearnedAffine as LearnedAffine
 from .flows import Warp as Warp
 from .grid import Grid as Grid
 from .heads import Chain as Chain
+from .heads import ConvReadIn as ConvReadIn
 from .heads import Identity as Identity
 from .heads import LinearReadIn as LinearReadIn
 from .heads import LinearReadOut as LinearReadOut
@@ -85,6 +86,7 @@ from .losses import LikelihoodLoss as LikelihoodLoss
 from .losses import LNCCLoss as LNCCLoss
 from .losses import MILoss as MILoss
 from .losses import MMDLoss as MMDLoss
+from .losses import ProcessLoss as ProcessLoss
 from .losses import RidgeLoss as RidgeLoss
 from .losses import SinkhornLoss as SinkhornLoss
 from .losses import SquaredLoss as SquaredLoss

@@ -16,6 +16,7 @@ from diffeo.losses import (
     KernelRidgeLoss,
     LeaveOneOutLoss,
     LikelihoodLoss,
+    ProcessLoss,
     ReadOutLoss,
     RidgeLoss,
     SquaredLoss,
@@ -152,6 +153,13 @@ READ_OUT_LOSSES = [
         "KernelRidgeLoss(on centers)", solved(KernelRidgeLoss, KERNEL, 0.05, centers=3), ordered=True, twice=False
     ),
     ReadOutEntry("LikelihoodLoss", solved(LikelihoodLoss, KERNEL, 0.1, trained=True), bounded=False),
+    ReadOutEntry("ProcessLoss", solved(ProcessLoss, KERNEL, 0.1), bounded=False),
+    ReadOutEntry(
+        "ProcessLoss(Laplacian, fixed)",
+        solved(ProcessLoss, LaplacianKernel(0.8), 0.1, trained=False),
+        bounded=False,
+        twice=False,
+    ),
     ReadOutEntry("LeaveOneOutLoss", solved(LeaveOneOutLoss, KERNEL, 0.1, trained=True)),
     ReadOutEntry(
         "LeaveOneOutLoss(Laplacian, fixed penalty)", solved(LeaveOneOutLoss, LaplacianKernel(0.8), 0.1), twice=False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -48,6 +48,32 @@ def pulled(kernel: Radial, x: Tensor, weights: Callable[[slice], Tensor]) -> Ten
         slopes.masked_fill_(u == 0, 0.0)  # D = 0, whatever k' is there
         gradient[part] = 4 * (slopes.sum(1, keepdim=True) * x[part] - slopes @ x)
     return gradient
+
+
+def pulled_terms(
+    terms: Sequence[tuple[float, float, Radial]], x: Tensor, weights: Callable[[slice], Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradients of Σ_ij G_ij Σ_m w_m k_m(|x_i − x_j|²/s_m²) in x, (n, d), in log w and in log s, (terms,).
+
+    Args:
+        terms: (w, s, k), k' existing but perhaps at 0.
+        x: positions, shape (n, d), float64.
+        weights: gives some rows of the symmetric G.
+    """
+    x = x - x.mean(0)
+    in_x, in_weights, in_scales = torch.empty_like(x), x.new_zeros(len(terms)), x.new_zeros(len(terms))
+    for part in _blocks(x, len(x)):
+        u, some = _squares(x[part], x), weights(part)
+        total = torch.zeros_like(u)
+        for m, (weight, scale, kernel) in enumerate(terms):
+            k, slope, _ = kernel.jet(u / scale**2)
+            in_weights[m] += weight * (some * k).sum()
+            slope = (weight / scale**2) * slope * some
+            slope.masked_fill_(u == 0, 0.0)  # D = 0, whatever k' is there
+            total += slope
+            in_scales[m] -= 2 * (slope * u).sum()
+        in_x[part] = 4 * (total.sum(1, keepdim=True) * x[part] - total @ x)
+    return in_x, in_weights, in_scales
 
 
 def _blocks(x: Tensor, m: int) -> list[slice]:

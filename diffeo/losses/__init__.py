@@ -13,6 +13,7 @@ from diffeo.losses.kernel_ridge import KernelRidgeLoss
 from diffeo.losses.landmarks import LandmarkLoss
 from diffeo.losses.measures import CurrentLoss, MeasureLoss, MMDLoss, VarifoldLoss
 from diffeo.losses.normals import FacingLoss
+from diffeo.losses.process import ProcessLoss
 from diffeo.losses.readout import ReadOutLoss
 from diffeo.losses.ridge import RidgeLoss
 from diffeo.losses.sinkhorn import SinkhornLoss
@@ -35,6 +36,7 @@ __all__ = [
     "MILoss",
     "MMDLoss",
     "MeasureLoss",
+    "ProcessLoss",
     "ReadOutLoss",
     "RidgeLoss",
     "SSDLoss",

@@ -10,18 +10,19 @@ from torch import Tensor, nn
 
 from diffeo.kernels.algebra import Radial
 from diffeo.losses.kernel_loss import EXACT, KernelLoss
-from diffeo.losses.kernel_system import Criterion, LeftOut, Likelihood, judge
+from diffeo.losses.kernel_system import Dense, LeftOut, Likelihood, System, judge
 from diffeo.losses.nystrom import Reduced
+from diffeo.losses.solved import Regression
 from diffeo.shapes.points import Points
 
 
-class _WithLearnedPenalty(KernelLoss):
+class LearnedPenaltyLoss(KernelLoss):
     """A criterion that has a minimum in λ, too, which may be trained together with the map.
 
     Exact only: for more than 3m points, give them in batches.
     """
 
-    CRITERION: Criterion
+    CRITERION: Dense
 
     def __init__(
         self,
@@ -61,14 +62,17 @@ class _WithLearnedPenalty(KernelLoss):
                 f"{name} is computed exactly, for at most {EXACT * self.centers} points with centers={self.centers}, "
                 f"and got {len(data.x)}: train in batches, or use KernelRidgeLoss."
             )
-        return judge(self.CRITERION, system, data, self.log_penalty.exp()).to(moved.x)
+        return self._judged(system, data).to(moved.x)
+
+    def _judged(self, system: System, data: Regression) -> Tensor:
+        return judge(self.CRITERION, system, data, self.log_penalty.exp())
 
     def arguments(self) -> dict[str, Any]:
         """Those of all kernel losses, and whether λ is trained."""
         return {**super().arguments(), "trained": self.trained}
 
 
-class LikelihoodLoss(_WithLearnedPenalty):
+class LikelihoodLoss(LearnedPenaltyLoss):
     r"""$-\log$ of the marginal likelihood of a Gaussian process with covariance $s^2 (K + \lambda I)$, over n.
 
     s² is the most likely one. The determinant in it keeps the map from crowding the points. Rasmussen & Williams,
@@ -80,7 +84,7 @@ class LikelihoodLoss(_WithLearnedPenalty):
     CRITERION = Likelihood()
 
 
-class LeaveOneOutLoss(_WithLearnedPenalty):
+class LeaveOneOutLoss(LearnedPenaltyLoss):
     r"""$\tfrac1{2n} \sum_i |y_i - f_{-i}(x_i)|^2$: the error at every point of the f that is fitted without it.
 
     In closed form, $y_i - f_{-i}(x_i) = \alpha_i / [(K + \lambda I)^{-1}]_{ii}$: a map is trained by how well it

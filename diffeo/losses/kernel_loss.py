@@ -45,8 +45,12 @@ class KernelLoss(SolvedLoss):
         super().__init__(penalty, classes)
         if centers < 1:
             raise ValueError(f"{type(self).__name__} expects a number of centers that is 1 or more, and got {centers}.")
-        self.kernel, self.centers, self.seed = kernel, centers, seed
+        self.centers, self.seed = centers, seed
+        self._place_kernel(kernel)
         self._place_penalty(float(penalty))
+
+    def _place_kernel(self, kernel: Radial) -> None:
+        self.kernel = kernel
 
     def _place_penalty(self, penalty: float) -> None:
         self.penalty = penalty

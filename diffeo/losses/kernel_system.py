@@ -108,7 +108,7 @@ class Ridge(Criterion):
         return noise / (2 * len(y)) * (y * torch.linalg.solve(matrix, y)).sum()
 
 
-class _Dense(Criterion):
+class Dense(Criterion):
     """What is judged by the whole inverse."""
 
     @abstractmethod
@@ -124,7 +124,7 @@ class _Dense(Criterion):
         return gram.pulled(system.kernel, system.data.x, matrix.__getitem__), in_y, in_noise
 
 
-class Likelihood(_Dense):
+class Likelihood(Dense):
     r"""−log of the marginal likelihood of a Gaussian process s²K with noise s²λ, over n, s² being the most likely one.
 
     $\tfrac k{2n} \log\det(K + \lambda I) + \tfrac k2 \log s^2 + \tfrac k2 (1 + \log 2\pi)$ with
@@ -153,7 +153,7 @@ def _scaled(square: Tensor, n: int, k: int) -> Tensor:
     return k / 2 * ((square / (n * k)).log() + 1 + math.log(2 * math.pi))
 
 
-class LeftOut(_Dense):
+class LeftOut(Dense):
     """Half the mean square of the errors at points that are left out one at a time: Σ_i |α_i|² / (c_i² 2n).
 
     c is the diagonal of the inverse.
@@ -177,6 +177,65 @@ class LeftOut(_Dense):
         return ((inverse @ y) / inverse.diagonal()[:, None]).square().sum() / (2 * len(y))
 
 
+class Foreseen(Dense):
+    r"""−log of the probability of every value, given all others, of the process of `Likelihood`, over n.
+
+    $\tfrac k2 \log s^2 - \tfrac k{2n} \sum_i \log c_i + \tfrac k2 (1 + \log 2\pi)$ with c the diagonal of the inverse,
+    $s^2 = \sum_i |\alpha_i|^2 / (c_i nk)$ being the most likely. Sundararajan & Keerthi, "Predictive approaches for
+    choosing hyperparameters in Gaussian processes", Neural Computation, 2001.
+    """
+
+    def value(self, system: System) -> Tensor:
+        """The value."""
+        n, k = system.y.shape
+        c = system.inverse.diagonal()
+        return _scaled((system.alpha.square().sum(1) / c).sum(), n, k) - k / (2 * n) * c.log().sum()
+
+    def dense(self, system: System) -> tuple[Tensor, Tensor]:
+        """The gradients."""
+        (n, k), inverse, c = system.y.shape, system.inverse, system.inverse.diagonal()[:, None]
+        squares = system.alpha.square().sum(1, keepdim=True) / c
+        total = squares.sum()
+        in_y = inverse @ (k / total * system.alpha / c)
+        spread = (k / total * squares + k / n) / (2 * c)
+        half = torch.addmm(inverse @ (0.5 * spread * inverse), in_y, system.alpha.T, alpha=-0.5)
+        return half + half.T, in_y
+
+    def recorded(self, matrix: Tensor, y: Tensor, noise: Tensor) -> Tensor:
+        """The value."""
+        n, k = y.shape
+        inverse = torch.linalg.inv(matrix)
+        c = inverse.diagonal()
+        return _scaled(((inverse @ y).square().sum(1) / c).sum(), n, k) - k / (2 * n) * c.log().sum()
+
+
+class Averaged(Dense):
+    """The mean of several criteria.
+
+    Args:
+        criteria: at least one.
+    """
+
+    def __init__(self, *criteria: Dense) -> None:
+        self.criteria = criteria
+
+    def value(self, system: System) -> Tensor:
+        """The value."""
+        return torch.stack([each.value(system) for each in self.criteria]).mean()
+
+    def dense(self, system: System) -> tuple[Tensor, Tensor]:
+        """The gradients."""
+        in_matrix, in_y = self.criteria[0].dense(system)
+        for each in self.criteria[1:]:
+            matrix, y = each.dense(system)
+            in_matrix, in_y = in_matrix + matrix, in_y + y
+        return in_matrix / len(self.criteria), in_y / len(self.criteria)
+
+    def recorded(self, matrix: Tensor, y: Tensor, noise: Tensor) -> Tensor:
+        """The value."""
+        return torch.stack([each.recorded(matrix, y, noise) for each in self.criteria]).mean()
+
+
 class _Judged(torch.autograd.Function):
     """A criterion as a function of positions, values and λ; the gradient comes with it, and no matrix is kept."""
 
@@ -195,7 +254,7 @@ class _Judged(torch.autograd.Function):
         x, y, noise, *slopes = ctx.saved_tensors
         if torch.is_grad_enabled():  # a second derivative was asked for
             data = Regression(x, y, y.new_zeros(y.shape[1]), ctx.root)
-            value = recorded(ctx.criterion, ctx.kernel, data, noise)
+            value = recorded(ctx.criterion, ctx.kernel(data.x).dense(), data, noise)
             inputs = [t for t in (x, y, noise) if t.requires_grad]
             found = iter(torch.autograd.grad(value, inputs, cotangents[0], create_graph=True))
             return None, None, *(next(found) if t.requires_grad else None for t in (x, y, noise))
@@ -207,9 +266,8 @@ def judge(criterion: Criterion, system: System, data: Regression, noise: Tensor)
     return _Judged.apply(criterion, system, data.x, data.y, noise.to(data.x))
 
 
-def recorded(criterion: Criterion, kernel: Radial, data: Regression, noise: Tensor) -> Tensor:
-    """The same by plain operations of torch, which keep every matrix for the gradient."""
-    matrix = kernel(data.x).dense()
+def recorded(criterion: Criterion, matrix: Tensor, data: Regression, noise: Tensor) -> Tensor:
+    """The same from K(x, x) by plain operations of torch, which keep every matrix for the gradient."""
     if data.root is not None:
         matrix = data.root * matrix * data.root[:, 0]
     matrix = matrix + noise * torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)

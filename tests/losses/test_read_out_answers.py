@@ -12,14 +12,15 @@ from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import Ridge
 
 from diffeo.fit import fit
-from diffeo.flows import LearnedAffine
+from diffeo.flows import Affine, LearnedAffine
 from diffeo.heads import LinearReadOut
-from diffeo.kernels import GaussianKernel
+from diffeo.kernels import GaussianKernel, LaplacianKernel
 from diffeo.losses import (
     CrossEntropyLoss,
     KernelRidgeLoss,
     LeaveOneOutLoss,
     LikelihoodLoss,
+    ProcessLoss,
     RidgeLoss,
     SquaredLoss,
 )
@@ -357,3 +358,59 @@ def test_what_cannot_be_judged_is_refused(cls):
 def test_arguments_that_do_not_fit_are_refused(build, message):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+# ---- learned kernels
+
+
+def test_what_a_process_is_judged_by():
+    """Half its likelihood, half the probability of every value given the others, found by leaving them out in turn."""
+    kernel, noise, (moved, y) = GaussianKernel(0.8), 0.05, data()
+    loss = ProcessLoss(2.0 * kernel, 2 * noise)  # the scale of all is the most likely one, whatever it is given
+    n, y = len(y), y - y.mean(0)
+    matrix = kernel(moved.x).dense() + noise * torch.eye(n, dtype=F64)
+    means, variances = torch.empty_like(y), torch.empty(n, dtype=F64)
+    for i in range(n):
+        rest = [j for j in range(n) if j != i]
+        weights = torch.linalg.solve(matrix[rest][:, rest], matrix[rest, i])
+        means[i], variances[i] = weights @ y[rest], matrix[i, i] - weights @ matrix[rest, i]
+    scale = ((y - means).square() / variances[:, None]).mean()
+    normal = torch.distributions.Normal(means, (scale * variances).sqrt()[:, None])
+    foreseen = -float(normal.log_prob(y).sum()) / n
+    likelihood = float(LikelihoodLoss(kernel, noise)(moved, y))
+    assert loss(moved, y).item() == pytest.approx((foreseen + likelihood) / 2, rel=1e-10)
+
+
+def test_slopes_in_weights_and_scales():
+    """Finite differences."""
+    loss = ProcessLoss(0.7 * GaussianKernel(0.8) + 0.2 * LaplacianKernel(0.3), 0.05)
+    moved, y = data()
+    loss(moved, y).backward()
+    for parameter in (loss.log_weights, loss.log_scales):
+        assert parameter.grad is not None
+        for m in range(2):
+            values = []
+            for step in (1e-5, -2e-5):
+                with torch.no_grad():
+                    parameter[m] += step
+                    values.append(float(loss(moved, y)))
+            with torch.no_grad():
+                parameter[m] += 1e-5
+            assert (values[0] - values[1]) / 2e-5 == pytest.approx(float(parameter.grad[m]), rel=1e-6, abs=1e-9)
+
+
+def test_a_process_finds_the_scale_of_what_it_sees():
+    """Values drawn from a process of scale 0.5 with little noise: the most likely scale is about that one."""
+    x = torch.linspace(0, 10, 150, dtype=F64)[:, None]
+    cover = GaussianKernel(0.5)(x).dense() + 1e-4 * torch.eye(150, dtype=F64)
+    y = torch.linalg.cholesky(cover) @ torch.randn(150, 3, generator=torch.Generator().manual_seed(0), dtype=F64)
+    loss = ProcessLoss(GaussianKernel(1.5), 0.01)
+    phi = Affine(torch.eye(1, dtype=F64), torch.zeros(1, dtype=F64))
+    fit(phi, [(Points(x), y)], loss, max_iterations=40)
+    assert loss.kernel.scales[0] == pytest.approx(0.5, rel=0.1)
+    assert loss.penalty / loss.kernel.at_zero == pytest.approx(1e-4, rel=0.5)
+
+
+def test_a_process_learns_one_scale_per_term():
+    with pytest.raises(ValueError, match="several: give it a sum"):
+        ProcessLoss(2.0 * (GaussianKernel(1.0) + GaussianKernel(0.5)), 0.1)
