@@ -30,6 +30,9 @@ class FeatureField(PlaneWaveField):
         frequencies: ω, shape (M/2, d), instead of drawing them.
         phases: b, shape (M/2,); zero if left out.
 
+    Attributes:
+        amplitude: √(2k(0)/M), with which φ(x)·φ(x) = k(0).
+
     Raises: ValueError where these do not fit together.
     """
 
@@ -53,6 +56,7 @@ class FeatureField(PlaneWaveField):
                 f"dim {dim}."
             )
         self.kernel, self.dim, self.width, self.seed = kernel, dim, width, seed
+        self.amplitude = math.sqrt(2 * kernel.at_zero / width)
         if frequencies is None:
             like = torch.empty(()) if coefficients is None else coefficients
             frequencies = kernel.frequencies(width // 2, dim, torch.Generator().manual_seed(seed)).to(like)
@@ -71,11 +75,6 @@ class FeatureField(PlaneWaveField):
         self.register_buffer("frequencies", frequencies.detach().clone())
         self.register_buffer("phases", phases.detach().clone())
         self.coefficients = nn.Parameter(coefficients.detach().clone())
-
-    @property
-    def amplitude(self) -> float:
-        """√(2k(0)/M), with which φ(x)·φ(x) = k(0)."""
-        return math.sqrt(2 * self.kernel.at_zero / self.width)
 
     def waves(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """cos(ω·x + b) and sin(ω·x + b), shape (n, M/2) each."""

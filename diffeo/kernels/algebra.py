@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from numbers import Real
 from typing import Any, Self
 
@@ -71,7 +72,7 @@ class Radial(Kernel):
         """
         if d <= 3:
             return spectra.radial_draws(lambda u: self.spectrum(u, d), n, d, self.scales, generator)
-        return spectra.any_mixture_draws(self.jet, n, d, self.scales, generator)
+        return spectra.gaussian_mixture_draws(*_gaussians_in(self), n, d, generator)
 
     def __call__(self, x: Tensor, y: Tensor | None = None) -> KernelMatrix:
         """The lazy matrix K(x, y)."""
@@ -86,6 +87,12 @@ class Radial(Kernel):
 
     def __rmul__(self, weight: float) -> Radial:
         return ScaledKernel(weight, self, backend=self.backend)
+
+
+@lru_cache(maxsize=16)
+def _gaussians_in(kernel: Radial) -> tuple[Tensor, Tensor]:
+    """Exponents and weights, found once: fields that are drawn anew need them again and again."""
+    return spectra.scale_mixture(kernel.jet, kernel.scales)
 
 
 @dataclass(frozen=True)

@@ -144,9 +144,8 @@ def scale_mixture(jet: Jet, scales: tuple[float, ...]) -> tuple[Tensor, Tensor]:
     return s, weights
 
 
-def any_mixture_draws(jet: Jet, n: int, d: int, scales: tuple[float, ...], generator: torch.Generator) -> Tensor:
-    """Frequencies of a kernel that is positive in every dimension, shape (n, d), from its values alone."""
-    s, weights = scale_mixture(jet, scales)
+def gaussian_mixture_draws(s: Tensor, weights: Tensor, n: int, d: int, generator: torch.Generator) -> Tensor:
+    """Frequencies of Σ w exp(−s r²), shape (n, d)."""
     which = torch.multinomial(weights, n, replacement=True, generator=generator)
     return (2 * s[which]).sqrt()[:, None] * _normal(n, d, generator)
 

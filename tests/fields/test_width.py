@@ -10,6 +10,7 @@ from diffeo.flows import FieldGeodesic, Geodesic
 from diffeo.kernels import CauchyKernel, GaussianKernel, Matern52Kernel
 from diffeo.solvers import RK4
 from tests import zoo
+from tests.kernels.test_spectrum import RationalKernel
 from tests.oracles import cloud
 
 WIDTHS = [64, 256, 1024, 4096]
@@ -45,7 +46,7 @@ def frozen_relu(d, width, seed):
 
 
 SPACES = {
-    **{zoo.named(kernel): radial(kernel) for kernel in zoo.FIELD_KERNELS},
+    **{zoo.named(kernel): radial(kernel) for kernel in [*zoo.FIELD_KERNELS, RationalKernel(0.4)]},
     "FrozenPerceptronField": (frozen_relu, arc_cosine),
 }
 spaces = pytest.mark.parametrize("name", SPACES)
