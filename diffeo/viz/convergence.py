@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 
-from diffeo.viz.style import BLUE, FAINT, GREEN, INK, LARGE, ORANGE, PURPLE, SMALL, VERMILION, caption, dress
+from diffeo.viz.scales import logarithmic
+from diffeo.viz.style import BLUE, GREEN, INK, LARGE, ORANGE, PURPLE, VERMILION, caption
 from diffeo.viz.view import array
 
 DASHES = ("--", "-.", ":")
@@ -60,7 +61,7 @@ def _course(ax: Axes, measurements: Sequence[Any], predicted: Mapping[str, Seque
     ax.plot(at, gap, color=BLUE, lw=2.6, label="measured")
     for (name, values), color, dash in zip(predicted.items(), (ORANGE, GREEN, VERMILION), DASHES, strict=False):
         ax.plot(at, np.array(values), color=color, lw=1.6, ls=dash, label=f"no slower: {name}")
-    _logarithmic(ax, "iteration", "J − J*")
+    logarithmic(ax, "iteration", "J − J*")
     low = np.nanmin(gap)
     ax.set_ylim(bottom=low / 3)
     caption(ax, "Loss")
@@ -76,7 +77,7 @@ def _constants(ax: Axes, measurements: Sequence[Any]) -> None:
         values = _numbers(measurements, name)
         if np.isfinite(values).any():
             ax.plot(at, values, color=color, ls=dash, lw=2.2 if dash == "-" else 1.6, label=label)
-    _logarithmic(ax, "iteration", "m")
+    logarithmic(ax, "iteration", "m")
     lowest = np.nanmin([*_numbers(measurements, "constant"), *_numbers(measurements, "posterior")])
     ax.set_ylim(bottom=max(ax.get_ylim()[0], lowest / 20))  # what is proven before training may fall to 0
     caption(ax, "Polyak–Łojasiewicz constant")
@@ -94,14 +95,6 @@ def _layers(ax: Axes, layers: Any) -> None:
         shown = np.where(values > 0, values, np.nan)
         if np.isfinite(shown).any():
             ax.plot(np.arange(1, len(values) + 1), shown, color=color, marker=mark, ms=4, lw=1.2, label=label)
-    _logarithmic(ax, "layer", "at the end")
+    logarithmic(ax, "layer", "at the end")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     caption(ax, "Layers")
-
-
-def _logarithmic(ax: Axes, xlabel: str, ylabel: str) -> None:
-    ax.set_yscale("log")
-    dress(ax, xlabel, ylabel)
-    ax.tick_params(which="both", labelsize=SMALL, labelcolor=INK)
-    ax.grid(visible=True, which="major", color=FAINT, alpha=0.25)
-    ax.legend(fontsize=SMALL, frameon=False, labelcolor=INK)

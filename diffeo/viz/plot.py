@@ -5,23 +5,28 @@
 >>> shapes(ax, {"source": source, "target": target})       # doctest: +SKIP
 """
 
+from diffeo.viz.certificate import certificate
 from diffeo.viz.convergence import convergence
 from diffeo.viz.curves import history, momenta, trajectories
 from diffeo.viz.deform import grid
 from diffeo.viz.draw import colored, shapes
+from diffeo.viz.geodesicity import geodesicity
 from diffeo.viz.image_overview import image_registration
 from diffeo.viz.images import checkerboard, difference, slices
 from diffeo.viz.marks import mark
 from diffeo.viz.overview import registration
 from diffeo.viz.planes import planes
+from diffeo.viz.regularity import regularity
 from diffeo.viz.warps import carried_grid, log_jacobian
 
 __all__ = [
     "carried_grid",
+    "certificate",
     "checkerboard",
     "colored",
     "convergence",
     "difference",
+    "geodesicity",
     "grid",
     "history",
     "image_registration",
@@ -30,6 +35,7 @@ __all__ = [
     "momenta",
     "planes",
     "registration",
+    "regularity",
     "shapes",
     "slices",
     "trajectories",
