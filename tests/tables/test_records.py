@@ -208,7 +208,7 @@ def test_thousands_of_columns(tmp_path):
     assert records["f2999"].tolist() == [2999, 2999]
 
 
-words = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1, max_size=6)
+words = st.text("aZé€0-., ;\t\"'#|", min_size=1, max_size=6)
 finite = st.floats(allow_nan=False, allow_infinity=False)
 
 
