@@ -104,7 +104,10 @@ def fit(
     checks = None if validation is None else Validation(problem, _data(validation, world))
     loop = _Loop(problem, rounds, _stepper(problem, rounds, optimizer), schedule, checks, rules, stage)
     state = world.first(state)
-    loop.resume(state) if state else loop.begin()
+    if state:
+        _resume(loop, state)
+    else:
+        loop.begin()
     try:
         while not loop.ended():
             loop.iterate()
@@ -118,6 +121,16 @@ def fit(
     loop.history.state = loop.state()
     loop.restore()
     return loop.history
+
+
+def _resume(loop: _Loop, state: dict[str, Any]) -> None:
+    try:
+        loop.resume(state)
+    except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            "the state that fit is to go on from is that of another map, loss, optimizer or kind of data: start "
+            "without it, or with what it was saved from."
+        ) from error
 
 
 def _data(data: Any, world: World) -> Any:
@@ -203,7 +216,7 @@ class _Loop:
         for _ in range(RETRIES):
             try:
                 self._record(self.rounds.run(self.stepper, self.pace, self.late))
-                self.stuck = self.stepper.finished or self.trained.equals(before)
+                self.stuck, self.history.reason = self.stepper.finished or self.trained.equals(before), ""
                 if self.rounds.done > done:
                     last = self.history[-1]
                     self.pace.after(last.objective if last.validation is None else last.validation)

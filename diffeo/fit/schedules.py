@@ -74,13 +74,17 @@ class Following(Pace):
 
     def __init__(self, schedule: Schedule, optimizer: torch.optim.Optimizer) -> None:
         self.schedule, self.optimizer = schedule, optimizer
-        for group in optimizer.param_groups:
-            group["initial_lr"] = group["lr"]
+        self.load_state_dict({})
 
     def before(self, progress: float) -> None:
         """Set the rates."""
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * self.schedule.factor(progress)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """What the rates are parts of is kept by the optimizer, unless it was saved without a schedule."""
+        for group in self.optimizer.param_groups:
+            group.setdefault("initial_lr", group["lr"])
 
 
 class Torch(Pace):

@@ -131,6 +131,38 @@ def test_a_method_that_cannot_take_shorter_steps_ends_where_it_diverges():
     assert torch.equal(unknowns(fitted), unknowns(loss()))
 
 
+class Leaping(Method):
+    """A leap that leads nowhere, then one small step, and no more."""
+
+    def bind(self, problem):
+        class Bound(Stepper):
+            length = 1e200
+
+            @torch.no_grad()
+            def step(self):
+                for p in problem.parameters:
+                    p.add_(self.length)
+                self.finished = True
+
+            def shorten(self, factor):
+                self.length = 1e-6
+                return True
+
+            def state_dict(self):
+                return {}
+
+            def load_state_dict(self, state):
+                pass
+
+        return Bound()
+
+
+def test_what_recovers_has_not_diverged():
+    history = train(network(), whole(), loss(), optimizer=Leaping())
+    assert len(history) == 2
+    assert history.reason == "no further decrease is possible"
+
+
 def test_a_schedule_needs_something_to_act_on():
     with pytest.raises(ValueError, match="this way to train has none"):
         train(network(), whole(), loss(), optimizer=Halving(), schedule=Cosine())

@@ -114,6 +114,12 @@ def test_after_a_divergence_all_later_steps_are_shorter(schedule):
     assert seen[-1] < 0.2 * max(seen[-18:])
 
 
+def test_a_schedule_may_begin_with_a_resumption():
+    state = run(whole(), optimizer=MOMENTUM, max_iterations=3)[2].state
+    history = run(whole(), optimizer=MOMENTUM, schedule=Cosine(), state=state)[2]
+    assert history.state["optimizer"]["param_groups"][0]["lr"] == pytest.approx(0.1 * Cosine().factor(5 / 6))
+
+
 class Constant(Schedule):
     """A part of the rate."""
 

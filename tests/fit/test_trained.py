@@ -7,7 +7,7 @@ import torch
 
 from diffeo import Descent, Encoded, GaussianKernel, LinearReadIn, LinearReadOut, Points, SquaredLoss, objective
 from diffeo.fit import LBFGS
-from tests.fit.networks import ADAM, F64, SGD, data, loss, network, train, unknowns
+from tests.fit.networks import ADAM, F64, SGD, batches, data, loss, network, train, unknowns
 from tests.oracles import cloud
 
 METHODS = {"L-BFGS": LBFGS, "Adam": ADAM, "SGD in V": SGD}
@@ -56,6 +56,14 @@ def test_a_state_serves_twice():
         train(phi, pairs, fitted, modules=[read_in], optimizer=ADAM, max_iterations=6, state=state)
         ends.append(unknowns(phi, fitted, read_in))
     assert torch.equal(*ends)
+
+
+def test_the_state_of_something_else_is_refused():
+    phi, fitted, read_in, pairs = everything()
+    state = train(phi, pairs, fitted, modules=[read_in], optimizer=ADAM, max_iterations=2).state
+    for phi, optimizer, on in ((network(7), ADAM, pairs), (network(), ADAM, batches()), (network(), LBFGS, pairs)):
+        with pytest.raises(ValueError, match="is that of another map, loss, optimizer or kind of data"):
+            train(phi, on, loss(), optimizer=optimizer, state=state, max_iterations=4)
 
 
 def test_what_is_fixed_stays():
