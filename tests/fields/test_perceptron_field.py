@@ -163,12 +163,12 @@ def test_with_inner_weights_fixed_it_is_linear(entry, d):
 @activations
 def test_lazy_training_is_linear_training(sigma):
     """The path of v in training tends to that of the linear field, the inner weights moving like 1/α²."""
-    exact, _ = descend(at_rest(100, activation=sigma, cls=FrozenPerceptronField), steps=120)
+    exact, _ = descend(at_rest(50, activation=sigma, cls=FrozenPerceptronField), rate=0.6, steps=48)
     moved, distances = [], []
     for scale in (1.0, 10.0, 100.0):
-        field = at_rest(100, scale, activation=sigma)
+        field = at_rest(50, scale, activation=sigma)
         start = field.units.inner.detach().clone()
-        distances.append(apart(descend(field, steps=120)[0], exact))
+        distances.append(apart(descend(field, rate=0.6, steps=48)[0], exact))
         moved.append(float((field.units.inner - start).detach().norm()))
     assert distances[0] > 0.1
     assert distances[1] < distances[0] / 5
@@ -188,7 +188,7 @@ def test_a_unit_without_weights_is_nothing():
 
 def test_training_is_the_same_at_every_width():
     """The path of v under gradient descent at one learning rate, up to chance."""
-    (narrow, one), (wide, other) = (descend(at_rest(width), rate=0.6, steps=60) for width in (64, 2048))
+    (narrow, one), (wide, other) = (descend(at_rest(width), rate=0.6, steps=42) for width in (64, 1024))
     assert apart(narrow, wide) < 0.2
     assert one == pytest.approx(other, rel=0.15)
 
@@ -216,7 +216,7 @@ def test_without_rates_wide_fields_hardly_learn():
         def rates(self):
             return [(p, 16.0) for p in self.parameters()]
 
-    narrow, wide = (descend(Plain(2, width).double(), steps=60)[1] for width in (32, 2048))
+    narrow, wide = (descend(Plain(2, width).double(), rate=0.6, steps=42)[1] for width in (32, 1024))
     assert wide > 2 * narrow
 
 

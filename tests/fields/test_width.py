@@ -7,14 +7,14 @@ import torch
 
 from diffeo.fields import FeatureField, FrozenPerceptronField
 from diffeo.flows import FieldGeodesic, Geodesic
-from diffeo.kernels import CauchyKernel, GaussianKernel, Matern52Kernel
+from diffeo.kernels import CauchyKernel, GaussianKernel, Matern32Kernel, Matern52Kernel
 from diffeo.solvers import RK4
 from tests import zoo
 from tests.kernels.test_spectrum import RationalKernel
 from tests.oracles import cloud
 
 WIDTHS = [64, 256, 1024, 4096]
-DRAWS = 12
+DRAWS = 10
 
 
 def rate(errors):
@@ -45,8 +45,9 @@ def frozen_relu(d, width, seed):
     return FrozenPerceptronField(d, width, seed, radius=1.0).double()
 
 
+KERNELS = [GaussianKernel(0.7), Matern32Kernel(0.8), zoo.KERNELS[-1], RationalKernel(0.4)]
 SPACES = {
-    **{zoo.named(kernel): radial(kernel) for kernel in [*zoo.FIELD_KERNELS, RationalKernel(0.4)]},
+    **{zoo.named(kernel): radial(kernel) for kernel in KERNELS},
     "FrozenPerceptronField": (frozen_relu, arc_cosine),
 }
 spaces = pytest.mark.parametrize("name", SPACES)
