@@ -296,13 +296,14 @@ def affine(d: int, dtype: torch.dtype, seed: int) -> Affine:
     return Affine(matrix.to(dtype), cloud(1, d, dtype, seed=3000 + seed)[0])
 
 
-def learned_affine(penalty: float = 0.0) -> Callable[[int, torch.dtype, int], LearnedAffine]:
+def learned_affine(penalty: float = 0.0, diagonal: bool = False) -> Callable[[int, torch.dtype, int], LearnedAffine]:
     """Builder of a `LearnedAffine`."""
 
     def make(d: int, dtype: torch.dtype, seed: int) -> LearnedAffine:
         matrix = cloud(d, d, dtype, 9000 + seed, 0.4) + 0.2 * torch.eye(d, dtype=dtype)
         translation = cloud(1, d, dtype, 3000 + seed)[0]
-        return LearnedAffine(d, matrix=matrix, translation=translation, penalty=penalty)
+        matrix = matrix.diagonal().diag() if diagonal else matrix
+        return LearnedAffine(d, matrix=matrix, translation=translation, penalty=penalty, diagonal=diagonal)
 
     return make
 
@@ -391,6 +392,7 @@ DIFFEOS = [
     Entry("Affine", affine),
     Entry("LearnedAffine", learned_affine()),
     Entry("LearnedAffine(penalized)", learned_affine(0.3)),
+    Entry("LearnedAffine(diagonal)", learned_affine(0.3, diagonal=True)),
     Entry("Compose", compose),
     Entry("Inverse(Flow of GridField)", inverse, smooth=1e-6),
     Entry("Flow(GridField, Midpoint)", grid_flow(GAUSSIAN, 3, refine=2, solver=Midpoint()), (2, 3), smooth=1e-6),

@@ -24,6 +24,7 @@ class LearnedAffine(Diffeo):
         matrix: the logarithm M, shape (d, d); zero if left out, which is the identity.
         translation: b, shape (d,), in length units; zero if left out.
         penalty: λ, in length units squared: the energy is ½λ|M|², 0 by default; translations are not paid for.
+        diagonal: M is a diagonal matrix: every coordinate gets a scale of its own, and nothing is turned.
 
     Raises: ValueError where these do not fit together.
     """
@@ -35,6 +36,7 @@ class LearnedAffine(Diffeo):
         matrix: Tensor | None = None,
         translation: Tensor | None = None,
         penalty: float = 0.0,
+        diagonal: bool = False,
     ) -> None:
         super().__init__()
         if dim < 1 or not (math.isfinite(penalty) and penalty >= 0):
@@ -51,8 +53,17 @@ class LearnedAffine(Diffeo):
                 f"LearnedAffine expects a matrix ({dim}, {dim}) and a translation ({dim},), and got "
                 f"{tuple(matrix.shape)} and {tuple(translation.shape)}."
             )
-        self.logarithm = nn.Parameter(matrix.detach().clone(), requires_grad=trained)
+        if diagonal and not torch.equal(matrix, matrix.diagonal().diag()):
+            raise ValueError("LearnedAffine(diagonal=True) expects a diagonal matrix, and got another one.")
+        self.diagonal = diagonal
+        unknown = matrix.diagonal() if diagonal else matrix
+        self.unknown = nn.Parameter(unknown.detach().clone(), requires_grad=trained)
         self.translation = nn.Parameter(translation.detach().to(matrix).clone(), requires_grad=trained)
+
+    @property
+    def logarithm(self) -> Tensor:
+        """M, shape (d, d)."""
+        return self.unknown.diag() if self.diagonal else self.unknown
 
     @property
     def matrix(self) -> Tensor:
@@ -91,6 +102,7 @@ class LearnedAffine(Diffeo):
             "matrix": self.logarithm.detach(),
             "translation": self.translation.detach(),
             "penalty": self.penalty,
+            "diagonal": self.diagonal,
         }
 
     def rescaled(self, factor: float, shift: Tensor) -> LearnedAffine:
@@ -105,6 +117,7 @@ class LearnedAffine(Diffeo):
         """The dimension."""
         return (
             f"dim={self.dim}"
+            + ", diagonal" * self.diagonal
             + ("" if self.trained else ", fixed")
             + (f", penalty={self.penalty:g}" * bool(self.penalty))
         )

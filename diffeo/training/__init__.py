@@ -3,6 +3,7 @@
 from diffeo.training.successive import SuccessiveApproximations
 from diffeo.training.ways import (
     WAYS,
+    Annealed,
     Gradient,
     GradientInV,
     Growth,
@@ -14,6 +15,7 @@ from diffeo.training.ways import (
 
 __all__ = [
     "WAYS",
+    "Annealed",
     "Gradient",
     "GradientInV",
     "Growth",

@@ -3,6 +3,7 @@
 | way | unknowns | found by |
 | --- | --- | --- |
 | `Gradient` | the fields of all layers | any torch optimizer on the Euclidean gradient, minibatches |
+| `Annealed` | the same | Adam, its rate falling to 0 within a given number of steps |
 | `GradientInV` | the same | the gradient in the metric ∫‖v_t‖²_V dt: one rate for every depth and width |
 | `QuasiNewton` | the same | L-BFGS on all data |
 | `Shooting` | the initial momentum | L-BFGS; Hamilton's equations give the layers |
@@ -14,6 +15,7 @@ Variable projection of the read-out is none of these: it is what losses do that 
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +27,7 @@ from torch import Tensor, nn
 
 from diffeo.core import Diffeo, Field, Loss, Solver
 from diffeo.fields import KernelField, LinearField
-from diffeo.fit import LBFGS, Batches, History, InV, Method, Optimizer, fit
+from diffeo.fit import LBFGS, Batches, Cosine, History, InV, Method, Optimizer, fit
 from diffeo.flows import Descent, FieldDescent, FieldGeodesic, Flow, Geodesic
 from diffeo.shapes import Points
 from diffeo.solvers import Euler
@@ -102,6 +104,24 @@ class Gradient(Way):
     def size(self) -> int | None:
         """Points in a minibatch."""
         return self.batch
+
+
+@dataclass(frozen=True)
+class Annealed(Gradient):
+    """Adam with a rate that rises, then falls to nothing: for objectives of minibatches, and for few steps.
+
+    Iterations are counted in steps here, not in epochs: ``max_iterations`` of them, rounded up to whole epochs.
+    """
+
+    method: Optimizer = field(default=partial(torch.optim.Adam, lr=0.1, betas=(0.9, 0.99)))
+    batch: int | None = 700
+
+    def fit(self, phi: Diffeo, x: Tensor, y: Tensor, loss: Loss, **options: Any) -> History:
+        """Lower weight · ½∫‖v‖² + D(φ(x), y) in place."""
+        steps = options.pop("max_iterations", 120)
+        batches = 1 if self.size is None else math.ceil(len(x) / self.size)
+        options["tolerance"] = None  # what an objective does while rates are high says nothing
+        return super().fit(phi, x, y, loss, max_iterations=math.ceil(steps / batches), schedule=Cosine(0.05), **options)
 
 
 @dataclass(frozen=True)
@@ -191,6 +211,7 @@ class Pontryagin(Way):
 WAYS: dict[str, Callable[[], Way]] = {
     "gradient": Gradient,
     "v-gradient": GradientInV,
+    "annealed": Annealed,
     "lbfgs": QuasiNewton,
     "shooting": Shooting,
     "descent": Growth,
