@@ -119,6 +119,7 @@ class Way(Enum):
 
     gradient = "gradient"
     v_gradient = "v-gradient"
+    annealed = "annealed"
     lbfgs = "lbfgs"
     shooting = "shooting"
     descent = "descent"

@@ -11,7 +11,7 @@ from typing import Any
 
 PACKAGES = (
     "diffeo", "torch", "numpy", "scipy", "numba", "pykeops", "torchdiffeq", "vtk",
-    "scikit-image", "nibabel", "SimpleITK", "safetensors", "matplotlib", "rich", "cyclopts",
+    "scikit-image", "scikit-learn", "nibabel", "SimpleITK", "safetensors", "matplotlib", "rich", "cyclopts",
 )  # fmt: skip
 OPTIONAL = {
     "vtk": 'pip install "diffeo[vtk]" to read and write .vtp files',

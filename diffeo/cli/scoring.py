@@ -25,6 +25,8 @@ WORDS = {
 
 def report(request: Any, records: Any, model: Any, results: dict[str, Any], notes: list[str]) -> dict[str, Any]:
     """Everything there is to say, as JSON can hold it."""
+    import sklearn
+
     from diffeo.registration.report import versions
 
     estimator, history = model.estimator, model.estimator.history_
@@ -53,7 +55,7 @@ def report(request: Any, records: Any, model: Any, results: dict[str, Any], note
         "certificate": certificate(estimator),
         "parameters": {name: plain(value) for name, value in estimator.get_params(deep=False).items()},
         "seed": request.seed,
-        "versions": versions(),
+        "versions": versions() | {"scikit-learn": sklearn.__version__},
         "notes": notes,
         "history": [[r.iteration, r.objective, r.energy, r.data] for r in history.records],
     }

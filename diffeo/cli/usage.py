@@ -36,5 +36,5 @@ def _missing(error: MissingArgumentError, arguments: Sequence[str]) -> str:
         given = any(name in arguments for name in argument.names)
         return f"{names} expects a value, and got none" if given else f"{names} is missing"
     # --scale takes all numbers that follow, and the shapes too if they come next.
-    hint = ": give the shapes before --scale" if "--scale" in arguments else ""
+    hint = ": give the shapes before --scale" if "--scale" in arguments and arguments[0] == "register" else ""
     return f"{argument.name.lstrip('-').upper()} is missing{hint}"

@@ -76,6 +76,7 @@ def test_version(capsys):
         (["evaluate", "a.nii", "b.nii", "--labels", "9-1"], "--labels: a range of labels goes upward"),
         (["evaluate", "a.nii", "b.nii", "--kind", "scans"], "--kind; choose from"),
         (["train"], "TABLE is missing"),
+        (["train", "-t", "y", "-o", "out", "--scale", "1"], "TABLE is missing (see"),
         (["train", "a.csv", "-o", "out"], "--target or -t is missing"),
         (["train", "a.csv", "-t", "y"], "--out or -o is missing"),
         (["train", "a.csv", "-t"], "--target or -t expects a value"),
