@@ -21,7 +21,8 @@ from torch import Tensor
 from diffeo.core import Compose, Diffeo, Inverse, Solver
 from diffeo.diagnostics.spaces import embedding, space_of
 from diffeo.fields.kernel_field import PlainField
-from diffeo.flows import Affine, Descent, FieldGeodesic, Flow, Geodesic, LearnedAffine
+from diffeo.flows import Affine, FieldGeodesic, Flow, Geodesic, LearnedAffine
+from diffeo.flows.greedy import Greedy
 from diffeo.flows.layered import FieldLayer, Layer, Layered
 from diffeo.solvers import Adaptive
 
@@ -116,7 +117,7 @@ def _bounds(phi: Diffeo) -> list[Bound]:
         return [_affine(phi)]
     if isinstance(phi, Geodesic | FieldGeodesic):
         return _shot(phi)
-    if isinstance(phi, Flow | Descent):
+    if isinstance(phi, Flow | Greedy):
         return [_along(layer) for layer in phi.layers() if isinstance(layer, FieldLayer)]
     raise ValueError(
         "a certificate rests on the Lipschitz bounds of layers: it expects a Flow, a Geodesic, a Descent, an Affine, a "

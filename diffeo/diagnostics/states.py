@@ -10,7 +10,8 @@ from torch import Tensor
 
 from diffeo.core import Diffeo
 from diffeo.fields.kernel_field import KernelField, PlainField
-from diffeo.flows import Descent, FieldGeodesic, Flow, Geodesic
+from diffeo.flows import FieldGeodesic, Flow, Geodesic
+from diffeo.flows.greedy import Greedy
 from diffeo.flows.layered import FieldLayer
 
 
@@ -26,19 +27,22 @@ def states(phi: Diffeo) -> list[State]:
     if isinstance(phi, Geodesic | FieldGeodesic):
         shot = phi.shoot()[:-1]
         return [State(phi.motion(q, p).velocity, _root(2 * phi.hamiltonian(q, p))) for q, p in shot]
-    if isinstance(phi, Flow | Descent):
-        velocities: list[Any] = [layer.velocity for layer in phi.layers() if isinstance(layer, FieldLayer)]
+    if isinstance(phi, Flow | Greedy):
+        layers = [layer for layer in phi.layers() if isinstance(layer, FieldLayer)]
+        velocities: list[Any] = [layer.velocity for layer in layers]
         found = [State(velocity, _root(velocity.sqnorm())) for velocity in velocities]
-        return [_faster(state, len(found)) for state in found] if isinstance(phi, Descent) else found
+        if isinstance(phi, Flow):
+            return found
+        return [_faster(state, len(found) * layer.duration) for state, layer in zip(found, layers, strict=True)]
     raise ValueError(f"speeds are those of a Flow, a Geodesic, or a Descent, and not of a {type(phi).__name__}.")
 
 
-def _faster(state: State, factor: int) -> State:
+def _faster(state: State, factor: float) -> State:
     """Of a displacement that is to be passed in a part of the time."""
     field = state.velocity
     if isinstance(field, KernelField):
-        field = PlainField(field.kernel, field.controls, factor * field.momenta)
-    return State(field, factor * state.speed)
+        return State(PlainField(field.kernel, field.controls, factor * field.momenta), factor * state.speed)
+    return State(lambda x: factor * field(x), factor * state.speed)
 
 
 def _root(square: Tensor) -> Tensor:

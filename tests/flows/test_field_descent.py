@@ -5,6 +5,7 @@ from itertools import pairwise
 import pytest
 import torch
 
+from diffeo.diagnostics import certificate, speeds
 from diffeo.fields import Contractive, FeatureField, FrozenPerceptronField, KernelField, PerceptronField, Tanh
 from diffeo.fit import fit
 from diffeo.flows import Descent, FieldDescent
@@ -139,6 +140,17 @@ def test_points_are_remembered_until_a_layer_changes():
         phi.fields[1].coefficients.mul_(1.5)
     assert distance(phi(x), before) > 1e-6
     assert torch.equal(phi(x), phi(x.clone()))
+
+
+@families
+def test_layers_are_certified_by_the_diagnostics(make):
+    """Their bound is h Lip(u); their speed is that of u in the L-th part of the time."""
+    phi = grown(make, 3)
+    bounds = certificate(phi, cloud(20, 2)).bounds
+    for bound, u, h in zip(bounds, phi.layer_fields(), phi.sizes(), strict=True):
+        assert bound.residual == pytest.approx(h * float(u.lipschitz()))
+        assert bound.residual < 1
+    assert 0.5 * float(speeds(phi).square().mean()) == pytest.approx(float(phi.energy()))
 
 
 def test_steps_without_fields_are_refused():
