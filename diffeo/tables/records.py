@@ -78,7 +78,8 @@ class Records:
         elif close:
             hint = f"did you mean {close[0]!r}?"
         else:
-            hint = f"its columns are {', '.join(self.names[:8])}{', …' if count > 8 else ''}"
+            shown = ", ".join(" ".join(name.split()) for name in self.names[:8])
+            hint = f"its columns are {shown}{', …' if count > 8 else ''}"
         raise ValueError(f"{self.source} has no {what} {name!r}: {hint.rstrip('?')}.")
 
     def take(self, rows: NDArray[np.int64]) -> Records:
