@@ -64,7 +64,7 @@ def picture(far: dict, near: dict) -> Figure:
     """Losses with what was promised, constants, layers."""
     figure = Figure(figsize=(13.5, 8.6), layout="constrained")
     titles = (
-        "Targets at a quarter of the kernel's scale",
+        "Targets at a third of the kernel's scale",
         "Targets so near that convergence is proven before training",
     )
     for part, run, title in zip(figure.subfigures(2, 1), (far, near), titles, strict=True):

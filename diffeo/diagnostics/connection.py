@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -18,8 +19,6 @@ from diffeo.solvers import integrate
 CUTOFF = 1e-11  # of the largest eigenvalue of a Gram matrix: what lies below is left to rounding errors
 ITERATIONS = 80  # of Broyden's method
 STUCK = 1e-3  # of the step that would be taken: shorter ones do not help
-PENALTIES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)  # of the largest eigenvalue: the miss that a unit of momentum is worth
-SEARCHES = 40  # iterations of L-BFGS for each
 
 Space = Radial | LinearField
 
@@ -35,21 +34,13 @@ class Inertia:
     """K(q, q) and what is inverse to it, between momenta and velocities, shape (n, d); small eigenvalues left out."""
 
     def __init__(self, space: Space, q: Tensor) -> None:
-        values, vectors = torch.linalg.eigh(_gram(space, q))
+        values, vectors = torch.linalg.eigh(gram_of(space, q))
         kept = values > CUTOFF * values[-1]
         self.values, self.vectors, self.shape = values[kept], vectors[:, kept], q.shape
 
     def momenta(self, velocities: Tensor) -> Tensor:
         """The p of least norm with K p = v, where there is one; else of what can be reached."""
         return self._restored((self.vectors.T @ self._flat(velocities)) / self.values[:, None])
-
-    def from_whitened(self, z: Tensor) -> Tensor:
-        """Momenta whose energy is ½|z|²."""
-        return self._restored(z / self.values.sqrt()[:, None])
-
-    def whitened(self, p: Tensor) -> Tensor:
-        """Z of momenta."""
-        return (self.vectors.T @ self._flat(p)) * self.values.sqrt()[:, None]
 
     def _flat(self, p: Tensor) -> Tensor:
         return p if len(self.vectors) == len(p) else p.reshape(-1, 1)
@@ -58,7 +49,7 @@ class Inertia:
         return (self.vectors @ coordinates).reshape(self.shape)
 
 
-def _gram(space: Space, q: Tensor) -> Tensor:
+def gram_of(space: Space, q: Tensor) -> Tensor:
     """K(q, q), as (n, n) for a scalar kernel, else (n·d, n·d)."""
     if isinstance(space, Radial):
         return space(q).dense()
@@ -91,8 +82,7 @@ def connect(
 ) -> Connection:
     """The geodesic from points to others, by shooting.
 
-    Broyden's method first, from ∂q/∂p = K, which is exact for small momenta. Where that gets stuck, the energy plus
-    |miss|²/2ε is minimized for falling ε.
+    Broyden's method, from ∂q/∂p = K, which is exact for small momenta; it gets stuck where deformations are large.
 
     Args:
         space: a kernel, or a field whose coefficients do not matter.
@@ -107,11 +97,7 @@ def connect(
         return aim.connection(torch.zeros_like(start))
     guesses = [torch.zeros_like(start), aim.inertia.momenta(end - start), *([] if guess is None else [guess])]
     first = min(guesses, key=aim.error)
-    p = _broyden(aim, first, tolerance)
-    if aim.error(p) > tolerance:
-        other = _broyden(aim, _penalized(aim, first), tolerance)
-        p = min(p, other, key=aim.error)
-    return aim.connection(p)
+    return aim.connection(broyden(aim.miss, first, aim.inertia.momenta, tolerance * aim.scale))
 
 
 class _Aim:
@@ -144,53 +130,34 @@ class _Aim:
         return Connection(shot, energy, float((q - self.end).norm()) / self.scale if self.scale > 0 else 0.0)
 
 
-def _broyden(aim: _Aim, p: Tensor, tolerance: float) -> Tensor:
-    changes: list[tuple[Tensor, Tensor]] = []  # rank-one updates of the inverse of ∂q/∂p
+Map = Callable[[Tensor], Tensor]
+
+
+def broyden(residual: Map, x: Tensor, inverse: Map, goal: float) -> Tensor:
+    """Lower |residual| to a goal, from x and an inverse of the derivative there; as far as it gets."""
+    changes: list[tuple[Tensor, Tensor]] = []  # of the inverse, of rank one each
 
     def inverted(v: Tensor) -> Tensor:
-        result = aim.inertia.momenta(v)
+        result = inverse(v)
         for left, right in changes:
             result = result + left * (right * result).sum()
         return result
 
-    residual = aim.miss(p)
+    value = residual(x)
     for _ in range(ITERATIONS):
-        if not float(residual.norm()) > tolerance * aim.scale:
+        if not float(value.norm()) > goal:
             break
-        step, size = -inverted(residual), 1.0
-        new = aim.miss(p + step)
-        while not float(new.norm()) < float(residual.norm()) and size > STUCK:
+        step, size = -inverted(value), 1.0
+        new = residual(x + step)
+        while not float(new.norm()) < float(value.norm()) and size > STUCK:
             size /= 2
-            new = aim.miss(p + size * step)
-        if not float(new.norm()) < float(residual.norm()):
+            new = residual(x + size * step)
+        if not float(new.norm()) < float(value.norm()):
             break
-        moved, pulled = size * step, inverted(new - residual)
+        moved, pulled = size * step, inverted(new - value)
         weight = float((moved * pulled).sum())
         # (I + (s − Hy)sᵀ/(sᵀHy)) H: Broyden's update of the inverse
         if abs(weight) > 1e-12 * float(moved.norm()) * float(pulled.norm()):
             changes.append(((moved - pulled) / weight, moved))
-        p, residual = p + moved, new
-    return p
-
-
-def _penalized(aim: _Aim, p: Tensor) -> Tensor:
-    z = aim.inertia.whitened(p)
-    for penalty in PENALTIES:
-        z = _nearest(aim, z, penalty * float(aim.inertia.values[-1]))
-    return aim.inertia.from_whitened(z)
-
-
-def _nearest(aim: _Aim, z: Tensor, epsilon: float) -> Tensor:
-    """The minimizer of ½|z|² + |miss|²/2ε, times ε."""
-    z = z.clone().requires_grad_()
-    optimizer = torch.optim.LBFGS([z], max_iter=SEARCHES, history_size=20, line_search_fn="strong_wolfe")
-
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        with torch.enable_grad():
-            value = 0.5 * epsilon * z.square().sum() + 0.5 * aim.miss(aim.inertia.from_whitened(z)).square().sum()
-        value.backward()
-        return value
-
-    optimizer.step(closure)
-    return z.detach()
+        x, value = x + moved, new
+    return x

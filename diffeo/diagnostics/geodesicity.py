@@ -13,18 +13,22 @@ the start: from the momenta p₀ = K(z₀, z₀)⁻¹ v₀(z₀), shooting must 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from diffeo.core import Diffeo, Solver
 from diffeo.diagnostics.connection import Inertia, Space, connect, shooting
+from diffeo.diagnostics.relaxation import relaxable, relaxed, residual_geodesic
 from diffeo.diagnostics.spaces import space_of
 from diffeo.diagnostics.states import states
 from diffeo.fields import Contractive, LinearField
-from diffeo.flows import FieldGeodesic, Flow, Geodesic
+from diffeo.flows import Descent, FieldGeodesic, Flow, Geodesic
 from diffeo.kernels.algebra import Radial
 from diffeo.solvers import Euler
+
+SURE = 1e-6  # relative distance from where a geodesic is to end
 
 
 @dataclass(frozen=True)
@@ -98,9 +102,13 @@ def geodesicity(phi: Diffeo, x: Tensor, space: Space | None = None) -> Geodesici
     rates = [state.velocity(z) for z, state in zip(path[:-1], moments, strict=True)]
     needed = [Inertia(space, z).momenta(v) for z, v in zip(path[:-1], rates, strict=True)]
     work = sum(float((p * v).sum()) for p, v in zip(needed, rates, strict=True))
-    shot = shooting(space, x, needed[0], solver, steps)
-    reshot = shot.path(x)
-    joined = connect(space, x, path[-1], solver, steps, needed[0])
+    residual = isinstance(solver, Euler) and isinstance(phi, Flow | Descent)
+    if residual and relaxable(space, x):
+        reshot = [q for q, _ in residual_geodesic(space, x, needed[0], steps)]
+        joined = _Connected(*relaxed(space, path), 0.0)
+    else:
+        reshot = shooting(space, x, needed[0], solver, steps).path(x)
+        joined = _connected(space, path, solver, needed[0])
     return Geodesicity(
         energy=float(phi.energy()),
         speeds=torch.stack([state.speed for state in moments]),
@@ -109,9 +117,25 @@ def geodesicity(phi: Diffeo, x: Tensor, space: Space | None = None) -> Geodesici
         match=joined.error,
         reshooting=float((reshot[-1] - path[-1]).norm() / (path[-1] - x).norm()),
         path=path,
-        geodesic_path=joined.geodesic.path(x),
+        geodesic_path=joined.path,
         reshot_path=reshot,
     )
+
+
+class _Connected(NamedTuple):
+    """The geodesic that has been found."""
+
+    energy: float
+    path: list[Tensor]
+    error: float
+
+
+def _connected(space: Space, path: list[Tensor], solver: Solver, guess: Tensor) -> _Connected:
+    """By shooting; where that does not get there, by relaxing the path."""
+    found = connect(space, path[0], path[-1], solver, len(path) - 1, guess)
+    if found.error > SURE and relaxable(space, path[0]):
+        return _Connected(*relaxed(space, path, middle=True), 0.0)
+    return _Connected(found.energy, found.geodesic.path(path[0]), found.error)
 
 
 def _solver(phi: Diffeo) -> Solver:
