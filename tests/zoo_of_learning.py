@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffeo.heads import Chain, Identity, LinearReadIn, LinearReadOut, ZeroPadding
+from diffeo.heads import Chain, ConvReadIn, Identity, LinearReadIn, LinearReadOut, ZeroPadding
 from diffeo.kernels import CauchyKernel, GaussianKernel, LaplacianKernel, Radial
 from diffeo.losses import (
     CrossEntropyLoss,
@@ -56,7 +56,16 @@ def chain(d: int, dtype: torch.dtype, seed: int) -> Chain:
     return Chain([read_in(d + 1)(d, dtype, seed), ZeroPadding(2)])
 
 
+def conv_read_in(trained: bool) -> Callable[[int, torch.dtype, int], ConvReadIn]:
+    """Builder of a `ConvReadIn` of images of one row."""
+    return lambda d, dtype, seed: ConvReadIn((1, 1, d), 2, kernel_size=1, stride=1, trained=trained, seed=seed).to(
+        dtype
+    )
+
+
 READ_INS = [
+    Entry("ConvReadIn", conv_read_in(True)),
+    Entry("ConvReadIn(fixed)", conv_read_in(False)),
     Entry("Identity", lambda d, dtype, seed: Identity()),
     Entry("ZeroPadding", lambda d, dtype, seed: ZeroPadding(2)),
     Entry("LinearReadIn(more dimensions)", read_in(5)),

@@ -6,7 +6,7 @@ import importlib
 import os
 import sys
 
-BENCHMARKS = ("shooting", "surfaces", "images", "readouts")
+BENCHMARKS = ("shooting", "surfaces", "images", "readouts", "residual")
 
 
 def main(arguments: list[str]) -> int:

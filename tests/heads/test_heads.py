@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 
-from diffeo.heads import Chain, Identity, LinearReadIn, LinearReadOut, ZeroPadding
+from diffeo.heads import Chain, ConvReadIn, Identity, LinearReadIn, LinearReadOut, ZeroPadding
 from diffeo.heads.linear import isometry
 from diffeo.io.transform import decode, encode
 from tests import zoo
@@ -80,7 +80,7 @@ def test_gradients_by_finite_differences(entry, d):
 @pytest.mark.parametrize("entry", learning.HEADS, ids=str)
 def test_only_what_is_trained_is_a_parameter(entry):
     assert bool(list(entry(2).parameters())) == (
-        entry.name in ("LinearReadIn(more dimensions)", "Chain", "LinearReadOut")
+        entry.name in ("ConvReadIn", "LinearReadIn(more dimensions)", "Chain", "LinearReadOut")
     )
 
 
@@ -174,3 +174,16 @@ def test_chains_act_in_order():
 def test_what_does_not_fit_is_refused(build, message):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+def test_the_read_in_of_a_paper_is_one_of_convolutions():
+    """28 × 28 points to 32 × 5 × 5 numbers (arXiv 2112.05531)."""
+    head, x = ConvReadIn((1, 28, 28), 32), cloud(3, 784, torch.float32)
+    assert head(x).shape == (3, head.dim) == (3, 800)
+    assert torch.equal(head(x.reshape(3, 1, 28, 28)), head(x))
+    assert head.size == (5, 5)
+    for bad, message in (((1, 7, 28), "leaves nothing"), ((1, 28), "images of shape")):
+        with pytest.raises(ValueError, match=message):
+            ConvReadIn(bad)
+    with pytest.raises(ValueError, match="flat or not"):
+        head(x[:, :700])

@@ -93,7 +93,7 @@ _kept = _Kept()
 
 
 def scratch(slot: int, points: int, length: int, channels: int, dtype: torch.dtype) -> Tensor:
-    """Numbers of no particular value, shape (points, length, channels), until the slot is asked for again."""
+    """Numbers of no particular value, shape (points, length, channels); one slot is the same memory every time."""
     size = points * length * channels
     buffer = _kept.buffers.get((slot, dtype))
     if buffer is None or len(buffer) < size:
@@ -125,7 +125,7 @@ class ConvolvedTwice(torch.autograd.Function):
         kept = images.new_empty(n, h * w * m)
         for part in chunks(n):
             length = part.stop - part.start
-            values, hidden, moved = (scratch(k, points, length, q, dtype) for k, q in enumerate((c, m, e)))
+            values, hidden, moved = (scratch(k, points, length, q, dtype) for k, q in ((0, c), (1, m), (0, e)))
             first.evaluate(x[part], values)
             torch.bmm(values, inner, out=hidden)
             middle.activate(hidden, kept[part])
@@ -152,7 +152,7 @@ class ConvolvedTwice(torch.autograd.Function):
         )
         for part in chunks(n):
             length = part.stop - part.start
-            values, hidden, moved = (scratch(k, points, length, q, dtype) for k, q in enumerate((c, m, e)))
+            values, hidden, moved = (scratch(k, points, length, q, dtype) for k, q in ((0, c), (1, m), (0, e)))
             last.evaluate(p[part], moved, adjoint=True)
             if in_outer is not None:
                 middle.lift(ctx.kept[part], hidden)
