@@ -41,7 +41,7 @@ class Geodesicity:
         trajectory_energy: the least energy of velocities that move the points as they move.
         geodesic_energy: of the geodesic between the same end points.
         match: how far that one ends from where it should, relative to how far the points go: above 1e-6 it is to be
-            doubted (Gram matrices of close points are singular: take fewer points, or a narrower kernel).
+            doubted.
         reshooting: how far shooting from the map's own first velocity ends from where the map ends, relatively.
         path: of the points along the map.
         geodesic_path: along the geodesic.
@@ -87,7 +87,8 @@ def geodesicity(phi: Diffeo, x: Tensor, space: Space | None = None) -> Geodesici
     """Compare a map with the geodesic that joins points x and φ(x).
 
     Args:
-        phi: a Flow, a Geodesic or a Descent.
+        phi: a Flow, a Geodesic or a Descent. Residual layers are compared with the geodesic of networks of their depth
+            (see `diffeo.diagnostics.relaxation`), others with one that is shot by the map's own solver.
         x: points, shape (n, d), none twice; a few hundred at most, as Gram matrices are factored at every step.
         space: a kernel, or a field that is linear in its unknowns; that of the map's own velocities if left out.
 

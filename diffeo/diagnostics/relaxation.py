@@ -51,8 +51,9 @@ def relaxed(space: Space, path: Sequence[Tensor], middle: bool = False) -> Relax
         return Relaxed(float(_cost(space, start, middle)), list(path))
     spread = _spread(space, start)
     w = torch.zeros(len(start) - 2, *start.shape[1:], dtype=start.dtype, device=start.device, requires_grad=True)
-    options = {"max_iter": SEARCHES, "history_size": 30, "tolerance_grad": 1e-9, "tolerance_change": 1e-13}
-    optimizer = torch.optim.LBFGS([w], line_search_fn="strong_wolfe", **options)
+    first = float(_cost(space, start, middle))
+    options = {"tolerance_grad": 1e-9 * first**0.5, "tolerance_change": 1e-12 * first}
+    optimizer = torch.optim.LBFGS([w], max_iter=SEARCHES, history_size=30, line_search_fn="strong_wolfe", **options)
 
     def trajectory() -> Tensor:
         return torch.cat([start[:1], start[1:-1] + spread(w), start[-1:]])
@@ -64,7 +65,6 @@ def relaxed(space: Space, path: Sequence[Tensor], middle: bool = False) -> Relax
         value.backward()
         return value
 
-    first = float(_cost(space, start, middle))
     optimizer.step(closure)
     with torch.no_grad():
         found = trajectory()
