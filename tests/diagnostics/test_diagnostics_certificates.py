@@ -13,6 +13,7 @@ from diffeo.fields import Contractive, FeatureField, KernelField
 from diffeo.fit import fit
 from diffeo.flows import Affine, Flow
 from diffeo.heads import LinearReadOut
+from diffeo.io import load, save
 from diffeo.kernels import GaussianKernel, LaplacianKernel
 from diffeo.losses import CrossEntropyLoss
 from diffeo.shapes import Points
@@ -323,3 +324,11 @@ def test_what_cannot_be_slowed_is_refused():
     rough = Contractive(KernelField(LaplacianKernel(0.5), cloud(5, 2), cloud(5, 2)), 1.0)
     with pytest.raises(ValueError, match="take a smoother kernel"):
         rough(cloud(5, 2))
+
+
+def test_a_constrained_map_is_saved_and_loaded(tmp_path):
+    phi = Flow([Contractive(features(k), 2.0) for k in range(3)])
+    save(tmp_path / "phi.diffeo", phi)
+    again = load(tmp_path / "phi.diffeo")
+    assert torch.equal(again(cloud(9, 2)), phi(cloud(9, 2)))
+    assert certificate(again).lipschitz == certificate(phi).lipschitz
