@@ -24,6 +24,10 @@ class FieldGeodesic(Shot):
     $\dot p = -Dv_\theta(q)^\top p$; everything else is carried along by $v_\theta$. At the minimum of an objective with
     energy, the layers of a `Flow` of such fields do the same.
 
+    The equations contain Dv, so that gradients contain its derivative: fields should be smooth. Where v has kinks
+    (ReLU) the map jumps as momenta change, and gradients miss what happens there, however wide the field: take Tanh or
+    GELU.
+
     Args:
         field: of the space V. A copy is kept; its coefficients do not matter. What else in it requires a gradient, for
             instance inner weights, is an unknown, too, shared by all times.

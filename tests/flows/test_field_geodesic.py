@@ -5,7 +5,16 @@ import math
 import pytest
 import torch
 
-from diffeo.fields import FeatureField, FrozenPerceptronField, KernelField, LinearField, PerceptronField, Tanh
+from diffeo.fields import (
+    GELU,
+    FeatureField,
+    FrozenPerceptronField,
+    KernelField,
+    LinearField,
+    PerceptronField,
+    ReLU,
+    Tanh,
+)
 from diffeo.fit import fit
 from diffeo.flows import FieldGeodesic, Flow, Geodesic
 from diffeo.kernels import GaussianKernel
@@ -99,6 +108,22 @@ def test_features_of_any_field_are_enough():
         results.append((moved, logdet, *torch.autograd.grad(value, [phi.unknown.coordinates])))
     for a, b in zip(*results, strict=True):
         torch.testing.assert_close(b, a)
+
+
+@pytest.mark.parametrize(("activation", "exact"), [(Tanh(), True), (GELU(), True), (ReLU(), False)], ids=str)
+def test_gradients_are_exact_for_smooth_fields_only(activation, exact):
+    """Against differences over a distance in which a wide layer of ReLUs averages its jumps."""
+    field = FrozenPerceptronField(2, 3000, activation=activation, radius=0.7, coefficients=cloud(3000, 2, size=0.0))
+    phi, d, w = shot(field, n=20, steps=5), cloud(20, 2, seed=5), cloud(20, 2, seed=6)
+    z = phi.unknown.coordinates
+    (gradient,) = torch.autograd.grad((w * phi(phi.controls)).sum(), z)
+    start, values = z.detach().clone(), []
+    with torch.no_grad():
+        for s in (0.02, -0.02):
+            z.copy_(start + s * d)
+            values.append(float((w * phi(phi.controls)).sum()))
+    found, expected = float((gradient * d).sum()), (values[0] - values[1]) / 0.04
+    assert (abs(found / expected - 1) < 0.02) == exact
 
 
 # ---- what it is a geodesic of
@@ -232,9 +257,8 @@ def test_shooting_and_layerwise_training_reach_the_same_energy():
             Flow(features(100, kernel=kernel), Ralston(), 20),
         ),
     }
-    for name, (geodesic, flow) in ways.items():
+    for geodesic, flow in ways.values():
         a, b = minimum(geodesic, pairs), minimum(flow, pairs)
-        print(name, a.energy, b.energy, a.objective, b.objective)
         assert a.energy == pytest.approx(b.energy, rel=0.02)
         assert a.objective == pytest.approx(b.objective, rel=0.01)
         assert geodesic.hamiltonian_drift() < 0.01
