@@ -12,7 +12,7 @@ from diffeo.core import Compose, Diffeo, Field, Grown, Loss, Solver
 from diffeo.estimators import parts
 from diffeo.estimators.watch import Watch
 from diffeo.fit import History
-from diffeo.heads import ReadIn, ZeroPadding
+from diffeo.heads import ReadIn
 from diffeo.losses import SolvedLoss
 from diffeo.shapes import Points
 from diffeo.training import Way
@@ -84,7 +84,7 @@ def train(
     watch = watch or Watch()
     watch.open(x, y, settings)
     unit = x.shape[1] ** 0.5
-    read_in = ZeroPadding(settings.extra_dims)
+    read_in = parts.read_in_of(settings.field, x.shape[1], settings.extra_dims)
     z = read_in(x / unit)
     kernel = parts.default_kernel(z, settings.scale)
     velocity = parts.field_of(settings.field, kernel, z, settings.width, settings.seed)

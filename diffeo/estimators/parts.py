@@ -12,7 +12,7 @@ from torch import Tensor
 from diffeo.core import Diffeo, Field, Loss, Solver
 from diffeo.fields import ConvField, FeatureField, FrozenPerceptronField, KernelField, PerceptronField
 from diffeo.flows import LearnedAffine
-from diffeo.heads import LinearReadOut
+from diffeo.heads import LinearReadIn, LinearReadOut, ReadIn, ZeroPadding
 from diffeo.kernels import GaussianKernel, Radial
 from diffeo.losses import CrossEntropyLoss, KernelRidgeLoss, RidgeLoss, SquaredLoss
 from diffeo.shapes.sampling import farthest_points
@@ -20,6 +20,7 @@ from diffeo.solvers import RK4, Euler, Heun, Midpoint
 from diffeo.training import WAYS, Way
 
 FIELDS = ("kernel", "features", "perceptron", "random-perceptron", "random-conv")
+CONVOLUTIONS = ("conv", "random-conv")
 HEADS = ("linear", "ridge", "kernel-ridge")
 SOLVERS: Mapping[str, type[Solver]] = {"euler": Euler, "midpoint": Midpoint, "heun": Heun, "rk4": RK4}
 
@@ -46,6 +47,15 @@ def median_distance(x: Tensor, count: int = 500) -> float:
 def inducing_points(x: Tensor, count: int) -> Tensor:
     """At most ``count`` of the points of x, shape (n, d), spread over all of them, none twice."""
     return x[farthest_points(x, count)]
+
+
+def read_in_of(name: str | Field, columns: int, extra: int) -> ReadIn:
+    """What stands before φ: extra dimensions, all zero; and a channel of ones, where it gives convolutions a bias."""
+    if name not in CONVOLUTIONS:
+        return ZeroPadding(extra)
+    weight, offset = torch.eye(columns + extra + 1, columns), torch.zeros(columns + extra + 1)
+    offset[-1] = 1.0
+    return LinearReadIn(columns, columns + extra + 1, trained=False, weight=weight, offset=offset)
 
 
 def field_of(name: str | Field, kernel: Radial, x: Tensor, width: int, seed: int) -> Field:

@@ -26,11 +26,11 @@ import torch
 from torch import Tensor, nn
 
 from diffeo.core import Diffeo, Field, Loss, Solver
-from diffeo.fields import KernelField, LinearField
+from diffeo.fields import FrozenPerceptronField, KernelField, LinearField, PerceptronField
 from diffeo.fit import LBFGS, Batches, Cosine, History, InV, Method, Optimizer, fit
 from diffeo.flows import Descent, FieldDescent, FieldGeodesic, Flow, Geodesic
 from diffeo.shapes import Points
-from diffeo.solvers import Euler
+from diffeo.solvers import Euler, Ralston
 from diffeo.training.successive import SuccessiveApproximations
 
 
@@ -64,6 +64,10 @@ class Way(ABC):
         """Points in a minibatch; None for all."""
         return None
 
+    def settings(self) -> dict[str, Any]:
+        """Options of `diffeo.fit` that go with this way, whatever else is asked for."""
+        return {}
+
     def fit(
         self,
         phi: Diffeo,
@@ -80,7 +84,8 @@ class Way(ABC):
         data: Any = [(Points(x), y)]
         if self.size is not None and self.size < len(x):
             data = Batches(x, y, self.size, seed)
-        return fit(phi, data, loss, weight=weight, optimizer=self.optimizer, modules=modules, **options)
+        given = {**options, "weight": weight, "optimizer": self.optimizer, "modules": modules, **self.settings()}
+        return fit(phi, data, loss, **given)
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,10 @@ class Gradient(Way):
     def optimizer(self) -> Optimizer | Method:
         """The optimizer itself."""
         return self.method
+
+    def settings(self) -> dict[str, Any]:
+        """No tolerance: with momentum the objective rises on the way, which is no sign of the end."""
+        return {"tolerance": None}
 
     @property
     def size(self) -> int | None:
@@ -148,7 +157,10 @@ class QuasiNewton(Way):
 
 @dataclass(frozen=True)
 class Shooting(Way):
-    """Only the initial momentum is unknown: a penalized flow at its minimum is a geodesic (MATH: Hamilton's equations).
+    """Only the initial momentum is unknown: a penalized flow at its minimum is a geodesic.
+
+    Hamilton's equations need a space of fields that is linear: of perceptrons the inner weights stay as drawn.
+    Steps are Ralston's unless a solver of higher order is given: Euler's let the Hamiltonian drift.
 
     Args:
         controls: how many of the points bear momenta, at most; the others are carried along.
@@ -160,15 +172,18 @@ class Shooting(Way):
 
     def model(self, velocity: Field, x: Tensor, depth: int, solver: Solver | None = None) -> Diffeo:
         """A geodesic of the field's space; of its kernel, without a detour, where it has momenta on controls."""
+        solver = Ralston() if solver is None or solver.order < 2 else solver
         if isinstance(velocity, KernelField):
-            return Geodesic(velocity.kernel, velocity.controls, solver or Euler(), depth)
+            return Geodesic(velocity.kernel, velocity.controls, solver, depth)
+        if isinstance(velocity, PerceptronField):
+            given = velocity.arguments()
+            velocity = FrozenPerceptronField(**{k: v for k, v in given.items() if k not in ("scale", "outer")}).to(x)
         if not isinstance(velocity, LinearField):
             raise ValueError(
-                f"shooting needs fields that are linear in their unknowns, and {type(velocity).__name__} is not: "
-                "freeze its inner weights."
+                f"shooting needs fields that are linear in their unknowns, and {type(velocity).__name__} is not."
             )
         draw = torch.randperm(len(x), generator=torch.Generator().manual_seed(self.seed))[: self.controls].sort()[0]
-        return FieldGeodesic(velocity, x[draw.to(x.device)], solver or Euler(), depth)
+        return FieldGeodesic(velocity, x[draw.to(x.device)], solver, depth)
 
     @property
     def optimizer(self) -> Optimizer | Method:
@@ -190,6 +205,10 @@ class Growth(Way):
     def optimizer(self) -> Optimizer | Method:
         """For read-outs, after every layer."""
         return LBFGS
+
+    def settings(self) -> dict[str, Any]:
+        """No price of energy: a descent goes downhill on the data term, as far as that leads."""
+        return {"weight": 0.0}
 
 
 @dataclass(frozen=True)
