@@ -117,8 +117,11 @@ def _bounds(phi: Diffeo) -> list[Bound]:
         return [_affine(phi)]
     if isinstance(phi, Geodesic | FieldGeodesic):
         return _shot(phi)
+    if isinstance(phi, Flow) and not phi.carried:
+        constants = [field.lipschitz() for field in phi.layer_fields() for _ in range(phi.substeps)]
+        return [_along(*both) for both in zip(_steps(phi), constants, strict=True)]
     if isinstance(phi, Flow | Greedy):
-        return [_along(layer) for layer in phi.layers() if isinstance(layer, FieldLayer)]
+        return [_along(layer, _lipschitz(layer.velocity)) for layer in _steps(phi)]
     raise ValueError(
         "a certificate rests on the Lipschitz bounds of layers: it expects a Flow, a Geodesic, a Descent, an Affine, a "
         f"composition or an inverse of these, and got a {type(phi).__name__}."
@@ -131,17 +134,21 @@ def _of_growth(step: float, grown: float, solver: Solver) -> Bound:
     return Bound(step, grown - 1, grown, smallest)
 
 
-def _along(layer: FieldLayer) -> Bound:
+def _steps(phi: Layered) -> list[FieldLayer]:
+    return [layer for layer in phi.layers() if isinstance(layer, FieldLayer)]
+
+
+def _along(layer: FieldLayer, lipschitz: Tensor) -> Bound:
     """By the step of ṡ = Lip(v) s from 1."""
-    lipschitz = _lipschitz(layer.velocity)
+    lipschitz = lipschitz.double()
     grown = layer.solver.step(lambda _, s: lipschitz * s, layer.time, layer.duration, torch.ones_like(lipschitz))
     return _of_growth(layer.duration * float(lipschitz), float(grown), layer.solver)
 
 
 def _lipschitz(velocity: Any) -> Tensor:
     if isinstance(velocity, PlainField):
-        return embedding(velocity.kernel).slope * velocity.sqnorm().clamp(min=0).sqrt().double()
-    return velocity.lipschitz().double()
+        return embedding(velocity.kernel).slope * velocity.sqnorm().clamp(min=0).sqrt()
+    return velocity.lipschitz()
 
 
 def _shot(phi: Geodesic | FieldGeodesic) -> list[Bound]:

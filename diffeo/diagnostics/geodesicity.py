@@ -24,7 +24,8 @@ from diffeo.diagnostics.relaxation import relaxable, relaxed, residual_geodesic
 from diffeo.diagnostics.spaces import space_of
 from diffeo.diagnostics.states import states
 from diffeo.fields import Contractive, LinearField
-from diffeo.flows import Descent, FieldGeodesic, Flow, Geodesic
+from diffeo.flows import FieldGeodesic, Flow, Geodesic
+from diffeo.flows.greedy import Greedy
 from diffeo.kernels.algebra import Radial
 from diffeo.solvers import Euler
 
@@ -103,7 +104,7 @@ def geodesicity(phi: Diffeo, x: Tensor, space: Space | None = None) -> Geodesici
     rates = [state.velocity(z) for z, state in zip(path[:-1], moments, strict=True)]
     needed = [Inertia(space, z).momenta(v) for z, v in zip(path[:-1], rates, strict=True)]
     work = sum(float((p * v).sum()) for p, v in zip(needed, rates, strict=True))
-    residual = isinstance(solver, Euler) and isinstance(phi, Flow | Descent)
+    residual = isinstance(solver, Euler) and isinstance(phi, Flow | Greedy)
     if residual and relaxable(space, x):
         reshot = [q for q, _ in residual_geodesic(space, x, needed[0], steps)]
         joined = _Connected(*relaxed(space, path), 0.0)

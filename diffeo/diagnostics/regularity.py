@@ -22,7 +22,7 @@ from torch import Tensor
 from diffeo.core import Diffeo, Field
 from diffeo.diagnostics.metric import unknowns
 from diffeo.diagnostics.states import State, states
-from diffeo.fields.kernel_field import PlainField
+from diffeo.fields.kernel_field import KernelField, PlainField
 from diffeo.fields.linear import Expansion
 from diffeo.flows import Flow
 
@@ -34,7 +34,8 @@ class Regularity:
     """How regular a map is.
 
     Attributes:
-        jumps: ‖v_{k+1} − v_k‖_V, or the same for the unknowns of fields that have no such norm, shape (L − 1,).
+        jumps: ‖v_{k+1} − v_k‖_V, or the same for the unknowns of fields that have no such norm, shape (L − 1,); NaN
+            where velocities cannot be compared.
         norms: ‖v_k‖_V, shape (L,).
         frequencies: ω ≥ 0, radians per length unit, shape (F,).
         power: of each layer at the frequencies, shape (L, F), along lines through the data; sums to 1 for each layer.
@@ -103,15 +104,12 @@ def depth_slope(found: Sequence[Regularity]) -> float:
 
 
 def _jumps(phi: Diffeo, found: Sequence[State]) -> Tensor:
-    if isinstance(phi, Flow) and not phi.carried:
-        fields = phi.layer_fields()
-        return _stacked([_apart(a, b) for a, b in pairwise(fields)], found)
-    velocities = [state.velocity for state in found]
-    return _stacked([_between(a, b) for a, b in pairwise(velocities)], found)
+    known = isinstance(phi, Flow) and not phi.carried
+    return _stacked([_between(a.velocity, b.velocity, known) for a, b in pairwise(found)], found)
 
 
 def _stacked(values: list[Tensor], found: Sequence[State]) -> Tensor:
-    return torch.stack(values) if values else found[0].speed.new_zeros(0)
+    return torch.stack(values).to(found[0].speed) if values else found[0].speed.new_zeros(0)
 
 
 def _apart(a: Field, b: Field) -> Tensor:
@@ -120,14 +118,15 @@ def _apart(a: Field, b: Field) -> Tensor:
     return torch.stack([(p - q).square().sum() / rate for (p, rate), (q, _) in pairs]).sum().sqrt()
 
 
-def _between(a: Any, b: Any) -> Tensor:
-    """‖v − w‖_V of velocities on different controls, or in one space of features."""
-    if isinstance(a, Expansion) and isinstance(b, Expansion):
-        return (a.coefficients - b.coefficients).norm()
+def _between(a: Any, b: Any, alike: bool) -> Tensor:
+    """‖v − w‖_V where it is known, else in the metric of the unknowns of fields that are alike; else NaN."""
+    a, b = (v.frozen() if isinstance(v, KernelField) else v for v in (a, b))
     if isinstance(a, PlainField) and isinstance(b, PlainField):
         both = PlainField(a.kernel, torch.cat([a.controls, b.controls]), torch.cat([a.momenta, -b.momenta]))
         return both.sqnorm().clamp(min=0).sqrt()
-    raise ValueError(f"the distance in V of a {type(a).__name__} and a {type(b).__name__} is not known.")
+    if isinstance(a, Expansion) and isinstance(b, Expansion):
+        return (a.coefficients - b.coefficients).norm()
+    return _apart(a, b) if alike and isinstance(a, Field) and isinstance(b, Field) else torch.tensor(math.nan)
 
 
 def _spectra(found: Sequence[State], x: Tensor, seed: int) -> tuple[Tensor, Tensor]:

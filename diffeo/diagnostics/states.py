@@ -27,6 +27,9 @@ def states(phi: Diffeo) -> list[State]:
     if isinstance(phi, Geodesic | FieldGeodesic):
         shot = phi.shoot()[:-1]
         return [State(phi.motion(q, p).velocity, _root(2 * phi.hamiltonian(q, p))) for q, p in shot]
+    if isinstance(phi, Flow) and not phi.carried:
+        steps = [field for field in phi.layer_fields() for _ in range(phi.substeps)]
+        return [State(field, _root(field.sqnorm())) for field in steps]
     if isinstance(phi, Flow | Greedy):
         layers = [layer for layer in phi.layers() if isinstance(layer, FieldLayer)]
         velocities: list[Any] = [layer.velocity for layer in layers]

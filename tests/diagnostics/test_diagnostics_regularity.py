@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from diffeo.diagnostics import depth_slope, regularity
+from diffeo.diagnostics import certificate, depth_slope, regularity
 from diffeo.fields import FeatureField, KernelField
 from diffeo.flows import FieldGeodesic, Flow, Geodesic
 from diffeo.kernels import GaussianKernel
@@ -131,3 +131,19 @@ def test_singular_values_are_those_of_the_jacobian():
     found = regularity(Flow(field, steps=1), x)
     assert found.singular_values == pytest.approx(torch.tensor([[1.2, 1.0], [1.0, 1.0]], dtype=F64), rel=1e-4)
     assert "Dφ stretches by 1 to 1.2" in str(found)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [e for e in zoo.DIFFEOS if e.name.startswith(("Flow(", "FieldDescent", "Descent", "FieldGeodesic"))],
+    ids=str,
+)
+def test_everything_with_velocities_can_be_judged(entry):
+    """Also what is made of convolutions, networks and layers that grew."""
+    x = cloud(6, 2)
+    found = regularity(entry(2), x)
+    assert found.depth == len(found.jumps) + 1
+    assert bool((found.singular_values > 0).all())
+    assert found.power.sum(1) == pytest.approx(1)
+    if "Adaptive" not in entry.name:
+        assert certificate(entry(2), x).looseness >= 1 - 1e-9
