@@ -116,6 +116,14 @@ class FeatureField(PlaneWaveField):
         even, odd = (p @ half.T for half in (self.amplitude * coefficients).tensor_split(2))
         return torch.addcmul(cos * odd, sin, even, value=-1) @ self.frequencies
 
+    def hamilton(self, q: Tensor, p: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """θ, v(q) and Dv(q)ᵀp, from the same waves."""
+        cos, sin = self.waves(q)
+        even, odd = self.amplitude * (cos.T @ p), self.amplitude * (sin.T @ p)
+        v = self.amplitude * torch.addmm(cos @ even, sin, odd)
+        along = self.amplitude * torch.addcmul(cos * (p @ odd.T), sin, p @ even.T, value=-1)
+        return torch.cat([even, odd]), v, along @ self.frequencies
+
     def lipschitz(self) -> Tensor:
         """√(2k(0)/M) ‖θ‖ ‖ω‖ (spectral norms), as |Dφ(x)u|² = (2k(0)/M) Σ (ω·u)² at all x; balanced, if that is less.
 

@@ -73,6 +73,11 @@ class LinearField(Field):
             (pulled,) = torch.autograd.grad(self.evaluate(here, coefficients), here, p, create_graph=recording)
         return pulled
 
+    def hamilton(self, q: Tensor, p: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """θ = `gather` (q, p), v(q) and Dv(q)ᵀp of the field with these coefficients: a step of a geodesic."""
+        theta = self.gather(q, p)
+        return theta, self.evaluate(q, theta), self.pull(q, theta, p)
+
     def with_coefficients(self, coefficients: Tensor) -> Expansion:
         """The field with other coefficients, without parameters of its own."""
         return Expansion(self, coefficients)

@@ -87,8 +87,8 @@ class FieldGeodesic(Shot):
 
     def motion(self, q: Tensor, p: Tensor) -> Motion:
         """Hamilton's equations of the field's own kernel."""
-        velocity = self.field.with_coefficients(self.field.gather(q, p))
-        return Motion(velocity(q), -velocity.pull(q, p), velocity)
+        theta, rate, pull = self.field.hamilton(q, p)
+        return Motion(rate, -pull, self.field.with_coefficients(theta))
 
     def hamiltonian(self, q: Tensor, p: Tensor) -> Tensor:
         """½|θ|²."""
