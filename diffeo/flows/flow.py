@@ -15,7 +15,8 @@ from torch.utils.checkpoint import checkpoint
 from diffeo.core import Field, Solver
 from diffeo.fields.grid_field import GridField, SampledField
 from diffeo.fields.kernel_field import KernelField
-from diffeo.flows.layered import FieldLayer, Layer, Layered
+from diffeo.flows.convolved import field_layer
+from diffeo.flows.layered import Layer, Layered
 from diffeo.grid import Grid
 from diffeo.solvers import Euler, check_steps
 
@@ -92,7 +93,7 @@ class Flow(Layered):
             else:
                 velocity = field.frozen() if still is None else still
             times = [(k * self.substeps + s) * h for s in range(self.substeps)]
-            steps: list[Layer] = [FieldLayer(velocity, self.solver, time, h) for time in times]
+            steps: list[Layer] = [field_layer(velocity, self.solver, time, h) for time in times]
             for step in steps if controls is not None else ():
                 controls = step(controls)
             yield velocity, steps, _Start(still, controls)

@@ -46,8 +46,8 @@ class ConvReadIn(ReadIn):
         self.kernel_size, self.stride, self.trained, self.seed = kernel_size, stride, trained, seed
         if len(self.shape) != 3 or min(self.shape) < 1 or min(channels, kernel_size, stride) < 1:
             raise ValueError(
-                "ConvReadIn expects images of shape (channels, height, width), and channels, kernel size and stride of 1 "
-                f"or more, and got {self.shape}, {channels}, {kernel_size} and {stride}."
+                "ConvReadIn expects images of shape (channels, height, width), and channels, kernel size and stride "
+                f"of 1 or more, and got {self.shape}, {channels}, {kernel_size} and {stride}."
             )
         if min(self.size) < 1:
             raise ValueError(

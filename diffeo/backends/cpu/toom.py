@@ -48,9 +48,9 @@ def source(h: int, w: int, channels: int) -> str:
 
     Arrays: images (n, channels, h·w); evaluated images ((h + 2)(w + 2), n, channels), of which products of matrices are
     taken; activations (n, h·w·channels). Weights are `packed`, along columns first, then along rows. The loops are
-    ``spread`` (evaluate images), ``collect`` (interpolate), ``activate`` (interpolate, keep what is positive,
-    evaluate), ``deactivate`` (the same where it was positive then) and ``lift`` (evaluate activations). With the
-    transposes of the matrices they are their own adjoints.
+    ``spread`` (evaluate images), ``collect`` (interpolate), ``advance`` (add a multiple of what is interpolated),
+    ``activate`` (interpolate, keep what is positive, evaluate), ``deactivate`` (the same where it was positive then)
+    and ``lift`` (evaluate activations). With the transposes of the matrices they are their own adjoints.
     """
     sizes = {"C": channels, "H": h, "W": w, "P": h * w, "F": (h + 2) * (w + 2), "X": w + 2, "Y": h + 2}
     constants = "\n".join(f"{name} = {value}" for name, value in sizes.items())
@@ -158,6 +158,17 @@ def collect(mw, mh, y, images, start, stop):
 
 
 @njit(**OPTIONS)
+def advance(mw, mh, y, before, step, images, start, stop):
+    image, half, full = np.empty(P * C, y.dtype), np.empty(H * X * C, y.dtype), np.empty(F * C, y.dtype)
+    for s in range(start, stop):
+        take(y, s, full)
+        interpolated(mw, mh, full, half, image)
+        for c in range(C):
+            for p in range(P):
+                images[s, c, p] = before[s, c, p] + step * image[p * C + c]
+
+
+@njit(**OPTIONS)
 def activate(dw, dh, uw, uh, y, kept, start, stop):
     half, full = np.empty(H * X * C, y.dtype), np.empty(F * C, y.dtype)
     zero = y.dtype.type(0)
@@ -193,5 +204,5 @@ def lift(uw, uh, kept, y, start, stop):
         put(full, y, s)
 
 
-loop = (spread, collect, activate, deactivate, lift)
+loop = (spread, collect, advance, activate, deactivate, lift)
 """
