@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from diffeo.core import Diffeo, Field, Loss, Solver
-from diffeo.fields import ConvField, FeatureField, FrozenPerceptronField, KernelField, PerceptronField
+from diffeo.fields import GELU, ConvField, FeatureField, FrozenPerceptronField, KernelField, PerceptronField
 from diffeo.flows import LearnedAffine
 from diffeo.heads import LinearReadIn, LinearReadOut, ReadIn, ZeroPadding
 from diffeo.kernels import GaussianKernel, Radial
@@ -68,8 +68,9 @@ def field_of(name: str | Field, kernel: Radial, x: Tensor, width: int, seed: int
     if name == "features":
         return FeatureField(kernel, d, width + width % 2, seed).to(x)
     if name in ("perceptron", "random-perceptron"):
+        radius = float(x.norm(dim=1).quantile(0.9)) or 1.0
         perceptron = PerceptronField if name == "perceptron" else FrozenPerceptronField
-        return perceptron(d, width, seed=seed, radius=float(x.norm(dim=1).quantile(0.9)) or 1.0).to(x)
+        return perceptron(d, width, seed=seed, activation=GELU(), radius=radius).to(x)
     return ConvField((d, 1, 1), width, kernel_size=1, seed=seed).to(x)  # of one pixel: columns have no neighbors
 
 
