@@ -26,6 +26,7 @@ from .fields import KernelField as KernelField
 from .fields import PerceptronField as PerceptronField
 from .fields import ReLU as ReLU
 from .fields import Tanh as Tanh
+from .fields import TrainedConvField as TrainedConvField
 from .fit import LBFGS as LBFGS
 from .fit import Batches as Batches
 from .fit import Cosine as Cosine
@@ -116,3 +117,4 @@ from .solvers import Euler as Euler
 from .solvers import Heun as Heun
 from .solvers import Midpoint as Midpoint
 from .solvers import Ralston as Ralston
+from .training import SuccessiveApproximations as SuccessiveApproximations

@@ -264,6 +264,18 @@ def test_read_ins_and_maps_on_the_way_follow():
     assert all(relative(p, old) > 1e-3 for p, old in zip(changed, kept, strict=True))
 
 
+@pytest.mark.slow
+def test_acceleration_pays():
+    x, ends = cloud(50, 2, seed=2), []
+    for accelerated in (False, True):
+        loss, values = LOSSES["solved"]()
+        method = SuccessiveApproximations(accelerated=accelerated)
+        phi = Flow(features(), Euler(), 4)
+        history = trained(phi, [(Points(x), values(x))], loss, method, weight=0.01, max_iterations=200)
+        ends.append(history[-1].objective)
+    assert ends[1] < 0.9 * ends[0]
+
+
 @pytest.mark.parametrize("extended", [True, False], ids=["extended", "plain"])
 def test_it_goes_on_where_it_was_saved(extended):
     x = cloud(30, 2, seed=2)
