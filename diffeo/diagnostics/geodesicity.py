@@ -13,6 +13,7 @@ the start: from the momenta p₀ = K(z₀, z₀)⁻¹ v₀(z₀), shooting must 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -23,7 +24,8 @@ from diffeo.diagnostics.connection import Inertia, Space, connect, shooting
 from diffeo.diagnostics.relaxation import relaxable, relaxed, residual_geodesic
 from diffeo.diagnostics.spaces import space_of
 from diffeo.diagnostics.states import states
-from diffeo.fields import Contractive, LinearField
+from diffeo.diagnostics.tangents import features
+from diffeo.fields import Contractive, KernelField, LinearField
 from diffeo.flows import FieldGeodesic, Flow, Geodesic
 from diffeo.flows.greedy import Greedy
 from diffeo.kernels.algebra import Radial
@@ -95,7 +97,7 @@ def geodesicity(phi: Diffeo, x: Tensor, space: Space | None = None) -> Geodesici
 
     Raises: ValueError where the points do not move, or the space is not known.
     """
-    space = _space(phi, space)
+    space = _space(phi, x, space)
     moments, solver = states(phi), _solver(phi)
     path = phi.path(x)
     if not float((path[-1] - x).norm()) > 0:
@@ -144,7 +146,11 @@ def _solver(phi: Diffeo) -> Solver:
     return phi.solver if isinstance(phi, Flow | Geodesic | FieldGeodesic) else Euler()
 
 
-def _space(phi: Diffeo, space: Space | None) -> Space:
+def _space(phi: Diffeo, x: Tensor, space: Space | None) -> Space:
+    if space is None and isinstance(phi, Flow) and not _alike(phi, x):
+        raise ValueError(
+            "the layers of this Flow have features of their own, and share no space: build it from copies of one field."
+        )
     found = space_of(phi) if space is None else space
     while isinstance(found, Contractive):
         found = found.field
@@ -154,3 +160,10 @@ def _space(phi: Diffeo, space: Space | None) -> Space:
         f"geodesics are those of a kernel's space, and none is known for the velocities of this {type(phi).__name__}: "
         "say space=, a kernel or a field that is linear in its unknowns."
     )
+
+
+def _alike(phi: Flow, x: Tensor) -> bool:
+    """Whether features of different layers agree at points; those of momenta need not, their kernel is one."""
+    fields = [field.field if isinstance(field, Contractive) else field for field in phi.layer_fields()]
+    known = [features(field, x) for field in fields if not isinstance(field, KernelField)]
+    return all(a is None or b is None or torch.equal(a, b) for a, b in pairwise(known))

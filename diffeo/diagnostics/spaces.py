@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 
 from diffeo.core import Diffeo, Field
-from diffeo.fields import FeatureField, KernelField
+from diffeo.fields import FeatureField, GridField, KernelField
 from diffeo.flows import Descent, FieldDescent, FieldGeodesic, Flow, Geodesic
 from diffeo.kernels.algebra import Radial
 
@@ -45,4 +45,4 @@ def space_of(phi: Diffeo) -> Radial | Field | None:
     if isinstance(phi, FieldDescent):
         return None if phi.redraw else phi.field  # fields with weights of their own share no space
     field = phi.field if isinstance(phi, FieldGeodesic) else phi.layer_fields()[0] if isinstance(phi, Flow) else None
-    return field.kernel if isinstance(field, KernelField) else field
+    return field.kernel if isinstance(field, KernelField | GridField) else field

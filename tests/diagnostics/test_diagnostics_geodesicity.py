@@ -34,8 +34,9 @@ def along(velocities: list[list[float]], kernel=KERNEL) -> Flow:
     return Flow(fields, Euler())
 
 
-def features(seed: int = 0, size: float = 0.2) -> FeatureField:
-    return FeatureField(KERNEL, 2, 60, seed, cloud(60, 2, seed=seed + 7, size=size))
+def features(seed: int = 0, size: float = 0.2, draw: int = 0) -> FeatureField:
+    """Fields of one space, unless the draw is another."""
+    return FeatureField(KERNEL, 2, 60, draw, cloud(60, 2, seed=seed + 7, size=size))
 
 
 # ---- geodesics are
@@ -228,5 +229,7 @@ def test_spaces_that_are_not_known_must_be_said():
     with pytest.raises(ValueError, match="say space="):
         geodesicity(network, x)
     assert geodesicity(network, x, KERNEL).geodesic_energy > 0
+    with pytest.raises(ValueError, match="share no space"):
+        geodesicity(Flow([features(draw=k) for k in range(3)]), x)
     with pytest.raises(ValueError, match="not of a Affine"):
         geodesicity(zoo.affine(2, F64, 0), x, KERNEL)
