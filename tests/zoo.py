@@ -28,6 +28,7 @@ from diffeo.fields import (
     PerceptronField,
     ReLU,
     Tanh,
+    TrainedConvField,
 )
 from diffeo.flows import (
     Affine,
@@ -234,13 +235,21 @@ def conv_field(d: int, dtype: torch.dtype, seed: int) -> ConvField:
     return ConvField(shape, hidden=6, seed=seed, coefficients=cloud(shape[0], 54, dtype, seed=8000 + seed, size=0.4))
 
 
+def trained_conv_field(d: int, dtype: torch.dtype, seed: int) -> TrainedConvField:
+    """The same images."""
+    shape = {1: (1, 1, 1), 2: (1, 1, 2), 3: (3, 1, 1)}[d]
+    weights = cloud(shape[0], 54, dtype, seed=8000 + seed, size=0.4).reshape(shape[0], 6, 3, 3)
+    return TrainedConvField(shape, hidden=6, scale=2.0, seed=seed, radius=0.8, weights=weights)
+
+
 CONV_FIELDS = [Entry("ConvField", conv_field)]
 FIELDS_OF_KERNELS = [*KERNEL_FIELDS, *GRID_FIELDS, *FEATURE_FIELDS]  # radial ones
 CONTRACTIVE_FIELDS = [
     Entry("Contractive(KernelField)", lambda *arguments: Contractive(field(GaussianKernel(0.7))(*arguments), 1.5)),
     Entry("Contractive(FeatureField)", lambda *arguments: Contractive(FEATURE_FIELDS[0].make(*arguments), 4.0)),
 ]
-NONLINEAR_FIELDS = [*PERCEPTRON_FIELDS, *CONTRACTIVE_FIELDS]  # in their parameters
+TRAINED_CONV_FIELD = Entry("TrainedConvField", trained_conv_field, smooth=1e-6)
+NONLINEAR_FIELDS = [*PERCEPTRON_FIELDS, TRAINED_CONV_FIELD, *CONTRACTIVE_FIELDS]  # in their parameters
 FIELDS = [*KERNEL_FIELDS, *GRID_FIELDS, *LINEAR_FIELDS, *CONV_FIELDS, *NONLINEAR_FIELDS]
 
 

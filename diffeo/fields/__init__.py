@@ -8,6 +8,7 @@ from diffeo.fields.grid_field import GridField, SampledField
 from diffeo.fields.kernel_field import KernelField
 from diffeo.fields.linear import FeatureExpansion, LinearField, PlaneWaveField
 from diffeo.fields.perceptron_field import FrozenPerceptronField, PerceptronField
+from diffeo.fields.trained_conv_field import TrainedConvField
 
 __all__ = [
     "GELU",
@@ -25,4 +26,5 @@ __all__ = [
     "ReLU",
     "SampledField",
     "Tanh",
+    "TrainedConvField",
 ]

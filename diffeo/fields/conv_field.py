@@ -157,7 +157,7 @@ class ConvField(Convolutional, LinearField):
         super().__init__()
         if inner is None:
             like = torch.empty((), dtype=torch.get_default_dtype() if coefficients is None else coefficients.dtype)
-            inner = random_taps(shape, hidden, kernel_size, seed, 1 / math.sqrt(hidden)).to(like)
+            inner = random_taps(shape, hidden, kernel_size, seed, 1 / math.sqrt(max(hidden, 1))).to(like)
         self._place(shape, hidden, kernel_size, center, inner)
         check_taps("ConvField", "inner", inner, (hidden, self.shape[0], kernel_size, kernel_size))
         if coefficients is None:
@@ -187,6 +187,16 @@ class ConvField(Convolutional, LinearField):
             return (0 * self.activations(x).sum() + 0 * p.sum()).expand(like).flatten(1)
         taps = conv2d_weight(self.activations(x), like, cotangent, padding=self.padding)
         return taps.flatten(1)
+
+    def redrawn(self, seed: int) -> ConvField:
+        """Other inner taps of the same size; the coefficients are 0."""
+        drawn = random_taps(self.shape, self.hidden, self.kernel_size, seed, 1.0).to(self.inner)
+        changed = {
+            "seed": seed,
+            "inner": drawn * (self.inner.norm() / drawn.norm()),
+            "coefficients": torch.zeros_like(self.coefficients),
+        }
+        return ConvField(**{**self.arguments(), **changed})
 
     def jacobian_of(self, x: Tensor, coefficients: Tensor) -> Tensor:
         """Dv(x), shape (n, d, d), of the field with the given coefficients."""
