@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from numbers import Real
 from pathlib import Path
@@ -15,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from diffeo.core import Diffeo, Field, Loss, Solver
+from diffeo.estimators.defaults import LABELS, VALUES, Recipe
 from diffeo.estimators.network import Settings, train
 from diffeo.estimators.standardization import Standardization
 from diffeo.estimators.watch import Watch
@@ -31,11 +34,16 @@ class ResNet(TransformerMixin, BaseEstimator):
     E(φ) = weight · ½∫‖v_t‖²_V dt + D(φ(x), y) is made small over the fields v_1 … v_L of a residual network
     $z_{k+1} = z_k + v_k(z_k)/L$.
 
+    What is left out is chosen: without field, head and train, extra dimensions, affine layers and another solver, all
+    follow the `Recipe` of `diffeo.estimators.defaults`: learned scales, a flow along random features, a Gaussian
+    process that learns its kernel to read out. Else they are "kernel", "linear", "lbfgs", of depth 10 and width 256,
+    with weight 1e-4, penalty 1e-3, and 200 iterations.
+
     Args:
         field: the space of the velocities: "kernel", "features", "perceptron", "random-perceptron", "conv",
             "random-conv", or a `Field`.
         head: how targets are read out: "linear", "ridge", "kernel-ridge", or a loss with a read-out.
-        train: how: "gradient", "v-gradient", "lbfgs", "shooting", "descent", "msa", "emsa", or a `Way` (see there).
+        train: how: "gradient", "v-gradient", "annealed", "lbfgs", "shooting", "descent", "msa", "emsa", or a `Way`.
         depth: number L of layers; a descent has as many as iterations.
         width: features, hidden units or inducing points of a field.
         scale: width of the kernels, in units of standardized columns over √p; found from the data if left out.
@@ -44,7 +52,7 @@ class ResNet(TransformerMixin, BaseEstimator):
         solver: "euler", "midpoint", "heun", "rk4", or a `Solver`.
         extra_dims: dimensions added to the data, all zero: what cannot be untangled in the plane can be in space.
         affine_layers: learned affine maps that alternate with the parts of the diffeomorphism.
-        max_iter: iterations at most; epochs, with minibatches.
+        max_iter: iterations at most; epochs, with minibatches; steps, if annealed.
         tol: relative decrease over five iterations below which training ends.
         time_limit: seconds after which training ends; None for no limit.
         dtype: precision: "float32" or "float64".
@@ -66,18 +74,18 @@ class ResNet(TransformerMixin, BaseEstimator):
 
     def __init__(
         self,
-        field: str | Field = "kernel",
-        head: str | Loss = "linear",
-        train: str | Way = "lbfgs",
-        depth: int = 10,
-        width: int = 256,
+        field: str | Field | None = None,
+        head: str | Loss | None = None,
+        train: str | Way | None = None,
+        depth: int | None = None,
+        width: int | None = None,
         scale: float | None = None,
-        weight: float = 1e-4,
-        penalty: float = 1e-3,
+        weight: float | None = None,
+        penalty: float | None = None,
         solver: str | Solver = "euler",
         extra_dims: int = 0,
         affine_layers: int = 0,
-        max_iter: int = 200,
+        max_iter: int | None = None,
         tol: float = 1e-5,
         time_limit: float | None = None,
         dtype: str = "float32",
@@ -122,7 +130,19 @@ class ResNet(TransformerMixin, BaseEstimator):
             raise ValueError(f"dtype expects 'float32' or 'float64', and got {self.dtype!r}.")
         names = Settings.__dataclass_fields__
         given = {name: value for name, value in self.get_params(deep=False).items() if name in names}
-        return Settings(**given, seed=int(seed))
+        return Settings(**{name: value for name, value in given.items() if value is not None}, seed=int(seed))
+
+    def _recipe(self, classes: bool) -> Recipe | None:
+        """What is done unless a field, a head, a way to train, or what else it does not have, is asked for."""
+        others = (self.field, self.head, self.train)
+        if any(other is not None for other in others) or self.extra_dims or self.affine_layers:
+            return None
+        if self.solver != "euler":
+            return None
+        given = {"depth": self.depth, "width": self.width, "scale": self.scale, "weight": self.weight}
+        given |= {"penalty": self.penalty, "steps": self.max_iter, "seed": int(self.random_state)}
+        given = {name: value for name, value in given.items() if value is not None}
+        return dataclasses.replace(LABELS if classes else VALUES, **given)
 
     def _checked(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
         """Rows and targets, remembered in number and names. Raises ValueError for what cannot be trained on."""
@@ -149,7 +169,12 @@ class ResNet(TransformerMixin, BaseEstimator):
 
     def _train(self, X: np.ndarray, y: Tensor, settings: Settings, classes: bool, watch: Watch) -> None:
         """Train, and keep what came out."""
-        network = train(self._rows(X), y, settings, classes=classes, watch=watch)
+        recipe = self._recipe(classes)
+        if recipe is None:
+            network = train(self._rows(X), y, settings, classes=classes, watch=watch)
+        else:
+            limit = math.inf if self.time_limit is None else self.time_limit
+            network = recipe.train(self._rows(X), y, classes=classes, time_limit=limit, watch=watch)
         self.phi_, self.read_in_, self.read_out_ = network.phi, network.read_in, network.read_out
         self.unit_, self.history_ = network.unit, network.history
         self.n_iter_ = max(1, len(network.history) - 1)

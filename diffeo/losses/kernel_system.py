@@ -140,7 +140,7 @@ class Likelihood(Dense):
     def dense(self, system: System) -> tuple[Tensor, Tensor]:
         """The gradients."""
         n, k = system.y.shape
-        in_y = k / (system.y * system.alpha).sum() * system.alpha
+        in_y = k / (system.y * system.alpha).sum().clamp(min=NOTHING) * system.alpha
         return torch.addmm(system.inverse, in_y, system.alpha.T, beta=k / (2 * n), alpha=-0.5), in_y
 
     def recorded(self, matrix: Tensor, y: Tensor, noise: Tensor) -> Tensor:
@@ -149,8 +149,11 @@ class Likelihood(Dense):
         return k / (2 * n) * torch.logdet(matrix) + _scaled((y * torch.linalg.solve(matrix, y)).sum(), n, k)
 
 
+NOTHING = 1e-200  # a square that is less is that of values that are all the same
+
+
 def _scaled(square: Tensor, n: int, k: int) -> Tensor:
-    return k / 2 * ((square / (n * k)).log() + 1 + math.log(2 * math.pi))
+    return k / 2 * ((square / (n * k)).clamp(min=NOTHING).log() + 1 + math.log(2 * math.pi))
 
 
 class LeftOut(Dense):
@@ -195,7 +198,7 @@ class Foreseen(Dense):
         """The gradients."""
         (n, k), inverse, c = system.y.shape, system.inverse, system.inverse.diagonal()[:, None]
         squares = system.alpha.square().sum(1, keepdim=True) / c
-        total = squares.sum()
+        total = squares.sum().clamp(min=NOTHING)
         in_y = inverse @ (k / total * system.alpha / c)
         spread = (k / total * squares + k / n) / (2 * c)
         half = torch.addmm(inverse @ (0.5 * spread * inverse), in_y, system.alpha.T, alpha=-0.5)

@@ -29,6 +29,7 @@ class ProcessLoss(LearnedPenaltyLoss):
     """
 
     CRITERION = Averaged(Likelihood(), Foreseen())
+    ALIKE = True  # a batch may have no others
 
     def __init__(
         self,
