@@ -6,7 +6,16 @@ import pytest
 import torch
 
 from diffeo.diagnostics import certificate, speeds
-from diffeo.fields import Contractive, FeatureField, FrozenPerceptronField, KernelField, PerceptronField, Tanh
+from diffeo.fields import (
+    Contractive,
+    ConvField,
+    FeatureField,
+    FrozenPerceptronField,
+    KernelField,
+    PerceptronField,
+    Tanh,
+    TrainedConvField,
+)
 from diffeo.fit import fit
 from diffeo.flows import Descent, FieldDescent
 from diffeo.flows.field_descent import climb
@@ -14,6 +23,7 @@ from diffeo.heads import LinearReadOut
 from diffeo.kernels import GaussianKernel
 from diffeo.losses import CrossEntropyLoss, LandmarkLoss, SquaredLoss
 from diffeo.shapes import Points
+from tests import zoo
 from tests.oracles import cloud, distance, relative
 
 F64 = torch.float64
@@ -24,6 +34,7 @@ FAMILIES = {
     "frozen perceptrons": lambda: FrozenPerceptronField(2, 60, coefficients=torch.zeros(60, 2, dtype=F64)),
     "momenta": lambda: KernelField(KERNEL, cloud(12, 2, seed=9)),
     "perceptrons": lambda: PerceptronField(2, 30, activation=Tanh(), outer=torch.zeros(30, 2, dtype=F64)),
+    "convolutions": lambda: TrainedConvField((1, 1, 2), 8, 3, weights=torch.zeros(1, 8, 3, 3, dtype=F64)),
     "slowed features": lambda: Contractive(FeatureField(KERNEL, 2, 60, 0, torch.zeros(60, 2, dtype=F64)), 1.0),
 }
 families = pytest.mark.parametrize("make", FAMILIES.values(), ids=FAMILIES)
@@ -130,6 +141,20 @@ def test_layers_draw_weights_of_their_own_or_share_them():
     assert grown(FAMILIES["perceptrons"], 1).redraw
     other = grown(FAMILIES["perceptrons"], 1, seed=7)
     assert distance(other.fields[0].units.inner, grown(FAMILIES["perceptrons"], 1).fields[0].units.inner) > 0.1
+
+
+@pytest.mark.parametrize("entry", [e for e in zoo.FIELDS if "seed" in e(2).arguments()], ids=str)
+def test_redrawn_fields_are_at_rest_and_follow_from_the_seed(entry):
+    """The convolutions that are linear keep their taps, as all layers of one space do."""
+    for dtype in zoo.DTYPES:
+        field, x = entry(2, dtype), cloud(9, 2, dtype)
+        first, again, other = (field.redrawn(seed) for seed in (3, 3, 4))
+        assert type(first) is type(field)
+        assert {t.dtype for t in (*first.parameters(), *first.buffers())} == {dtype}
+        assert all(map(torch.equal, first.state_dict().values(), again.state_dict().values()))
+        if not isinstance(field, ConvField):
+            assert not first(x).any()
+            assert not all(map(torch.equal, first.state_dict().values(), other.state_dict().values()))
 
 
 def test_points_are_remembered_until_a_layer_changes():
