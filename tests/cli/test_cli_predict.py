@@ -172,7 +172,8 @@ def test_info_says_what_a_model_is(numbers, capsys):
     facts = json.loads(capsys.readouterr().out)
     assert (facts["kind"], facts["target"], facts["classes"]) == ("ResNetRegressor", "price", None)
     assert facts["columns"] == ["size", "city: Lima, Oslo, Rome", "floor"]
-    assert facts["map"]["steps"] == 3
+    assert facts["parameters"]["depth"] == 3
+    assert facts["map"]["kind"]
     assert main(["info", str(numbers / "model.safetensors")]) == 0
     assert "city: Lima, Oslo, Rome" in capsys.readouterr().out
 
