@@ -53,7 +53,7 @@ def grown(make, layers, **options):
 
 @families
 def test_every_layer_lowers_the_loss_and_is_certified(make):
-    pair, loss, phi = landmarks(), LandmarkLoss(), FieldDescent(make())
+    pair, loss, phi = landmarks(), LandmarkLoss(), FieldDescent(make(), refine=3)
     values = [float(loss(*pair))]
     for _ in range(6):
         assert phi.grow([pair], loss)
@@ -183,7 +183,7 @@ def test_steps_without_fields_are_refused():
         FieldDescent(FAMILIES["features"](), sizes=[0.5])
 
 
-@pytest.mark.parametrize("name", ["features", "perceptrons"])
+@pytest.mark.parametrize("name", ["features", pytest.param("perceptrons", marks=pytest.mark.slow)])
 def test_heads_learn_along(name):
     """Fit grows layers for labels and for values, and fits the read-out to each."""
     x = cloud(60, 2, seed=2)
