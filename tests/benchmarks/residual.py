@@ -78,11 +78,14 @@ def differences(z: torch.Tensor, part: Digits) -> dict[str, float]:
     return found
 
 
-def learning(train: Digits, test: Digits, epochs: int, trained: bool) -> None:
+def learning(train: Digits, test: Digits, epochs: int) -> None:
     """Test error and CPU seconds of the network, all of them counted."""
+    if not hasattr(torch.optim, "Muon"):
+        print(f"skipped: torch {torch.__version__} has no optimizer Muon; take 2.9 or later.")
+        return
     start = time.process_time()
     z = mnist.encoded(train.images)
-    phi, loss = mnist.network(), diffeo.CrossEntropyLoss(mnist.read_out(trained))
+    phi, loss = mnist.network(), diffeo.CrossEntropyLoss(mnist.read_out())
     # steepest descent in the spectral norm: all directions among channels move equally far (Jordan et al., 2024)
     muon = partial(torch.optim.Muon, lr=0.2, momentum=0.9, weight_decay=0.0)
     data = diffeo.Batches(z, train.labels, BATCH)
@@ -119,4 +122,4 @@ def main(arguments: list[str]) -> None:
     if chosen.batches:
         speed(train, chosen.batches)
     if chosen.epochs:
-        learning(train, test, chosen.epochs, trained=False)
+        learning(train, test, chosen.epochs)
