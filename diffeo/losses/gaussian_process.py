@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from typing import Any
 
 import torch
@@ -22,7 +23,6 @@ class LearnedPenaltyLoss(KernelLoss):
     Exact only: for more than 3m points, give them in batches.
     """
 
-    CRITERION: Dense
     ALIKE = False  # whether values that are all the same are of any use
 
     def __init__(
@@ -42,6 +42,11 @@ class LearnedPenaltyLoss(KernelLoss):
             raise ValueError(f"{type(self).__name__} expects a positive penalty, and got {penalty}.")
         logarithm = torch.tensor(math.log(penalty), dtype=torch.float64)
         self.log_penalty = nn.Parameter(logarithm, requires_grad=self.trained)
+
+    @property
+    @abstractmethod
+    def criterion(self) -> Dense:
+        """What is computed."""
 
     @property
     def penalty(self) -> float:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -66,7 +71,7 @@ class LearnedPenaltyLoss(KernelLoss):
         return self._judged(system, data).to(moved.x)
 
     def _judged(self, system: System, data: Regression) -> Tensor:
-        return judge(self.CRITERION, system, data, self.log_penalty.exp())
+        return judge(self.criterion, system, data, self.log_penalty.exp())
 
     def arguments(self) -> dict[str, Any]:
         """Those of all kernel losses, and whether λ is trained."""
@@ -82,7 +87,10 @@ class LikelihoodLoss(LearnedPenaltyLoss):
     The arguments are those of `KernelLoss`; ``trained``: whether λ is optimized, too.
     """
 
-    CRITERION = Likelihood()
+    @property
+    def criterion(self) -> Dense:
+        """That of the name."""
+        return Likelihood()
 
 
 class LeaveOneOutLoss(LearnedPenaltyLoss):
@@ -94,4 +102,7 @@ class LeaveOneOutLoss(LearnedPenaltyLoss):
     The arguments are those of `KernelLoss`; ``trained``: whether λ is optimized, too.
     """
 
-    CRITERION = LeftOut()
+    @property
+    def criterion(self) -> Dense:
+        """That of the name."""
+        return LeftOut()

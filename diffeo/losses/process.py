@@ -28,7 +28,6 @@ class ProcessLoss(LearnedPenaltyLoss):
         trained: whether weights, scales and λ are optimized.
     """
 
-    CRITERION = Averaged(Likelihood(), Foreseen())
     ALIKE = True  # a batch may have no others
 
     def __init__(
@@ -41,6 +40,11 @@ class ProcessLoss(LearnedPenaltyLoss):
         trained: bool = True,
     ) -> None:
         super().__init__(kernel, penalty, classes, centers, seed, trained)
+
+    @property
+    def criterion(self) -> Dense:
+        """The mean of both."""
+        return Averaged(Likelihood(), Foreseen())
 
     def _place_kernel(self, kernel: Radial) -> None:
         terms = [_weighted(term) for term in (kernel.terms if isinstance(kernel, SumKernel) else (kernel,))]
@@ -70,7 +74,7 @@ class ProcessLoss(LearnedPenaltyLoss):
 
     def _judged(self, system: System, data: Regression) -> Tensor:
         unknowns = [t.to(data.x) for t in (self.log_penalty.exp(), self.log_weights, self.log_scales)]
-        return _Judged.apply(self.CRITERION, system, self.terms, data.x, data.y, *unknowns)
+        return _Judged.apply(self.criterion, system, self.terms, data.x, data.y, *unknowns)
 
 
 def _weighted(kernel: Radial) -> tuple[float, Radial]:
