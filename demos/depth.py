@@ -44,7 +44,7 @@ def main(
 ) -> float:
     """Train networks of all depths at one rate, in V and not."""
     figure = Figure(figsize=(13, 4.2))
-    axes = [figure.add_axes((0.06 + 0.325 * k, 0.14, 0.26, 0.74)) for k in range(3)]
+    axes = [figure.add_axes((0.075 + 0.325 * k, 0.14, 0.25, 0.74)) for k in range(3)]
     last: dict[str, list[float]] = {"in V": [], "Euclidean": []}
     for k, depth in enumerate(depths):
         for ax, (name, optimizer) in zip(axes, (("in V", diffeo.InV(SGD)), ("Euclidean", SGD)), strict=False):
@@ -66,7 +66,7 @@ def main(
     save(figure, out)
     spread = max(last["in V"]) / min(last["in V"])
     assert spread < 1.5  # a hundred times the depth, the same learning
-    assert last["Euclidean"][-1] > 3 * last["in V"][-1]
+    assert last["Euclidean"][-1] > 2 * last["in V"][-1]
     return spread
 
 

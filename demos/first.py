@@ -1,7 +1,7 @@
 """Two hippocampi from files, registered by the command line: what ``make demo`` runs. (about 15 s)
 
 The surfaces are made in code: one is more bent, twisted and thinner, and no vertex of one belongs to one of the other.
-Two small brains, with labels and landmarks, are left beside them for the README's commands.
+Two small brains, with labels and landmarks, and a table of wines are left beside them for the README's commands.
 """
 
 import json
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from _made import ASSETS, organ, shrink
+from sklearn.datasets import load_wine
 from volumes import T1, grid, scanned
 
 import diffeo
@@ -52,6 +53,16 @@ def brains(folder: Path, voxel: float) -> None:
         (folder / f"{name}_landmarks.csv").write_text(f"id,x,y,z\n{text}\n", encoding="utf-8")
 
 
+def tables(folder: Path) -> None:
+    """Write what chemists measured of 178 wines from three growers: most to learn from, the others to predict."""
+    data = load_wine()
+    names = [*data.feature_names, "grower"]
+    rows = [[*map(repr, x), "ABC"[k]] for x, k in zip(data.data.tolist(), data.target.tolist(), strict=True)]
+    for name, chosen in (("wines", [r for k, r in enumerate(rows) if k % 6]), ("new_wines", rows[::6])):
+        text = "\n".join(",".join(row) for row in [names, *chosen])
+        (folder / f"{name}.csv").write_text(text + "\n", encoding="utf-8")
+
+
 def main(folder: Path = Path("demo-out"), cell: float = 1.3, voxel: float = 4.0, picture: Path | None = None) -> dict:
     """Write surfaces and images, register the surfaces, and read the report; the picture is the report's own."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -60,6 +71,7 @@ def main(folder: Path = Path("demo-out"), cell: float = 1.3, voxel: float = 4.0,
     diffeo.write(target, hippocampus(2.8, 3.0, 5.0, [-0.9, 0.05, 0.7], 1.03 * cell))
 
     brains(folder, voxel)
+    tables(folder)
 
     print(f"$ diffeo register {source} {target} -o {out}", flush=True)
     code = shell(["register", str(source), str(target), "-o", str(out)])

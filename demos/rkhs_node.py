@@ -75,7 +75,7 @@ def main(
     """Train networks of several depths and widths, and draw their losses."""
     x, y = encoded(count)
     figure = Figure(figsize=(13.5, 4.2))
-    axes = [figure.add_axes((0.06 + 0.325 * k, 0.14, 0.265, 0.74)) for k in range(3)]
+    axes = [figure.add_axes((0.075 + 0.325 * k, 0.14, 0.255, 0.74)) for k in range(3)]
     last: dict[str, float] = {}
     for k, depth in enumerate((5, 10, 20)):
         losses = curve(x, y, depth, 16, epochs)

@@ -67,7 +67,7 @@ def main(n: int = 90, iterations: int = 80, out: Path = ASSETS / "same.png") -> 
     for k, (phi, title) in enumerate(((None, "two classes"), (network, f"classified: {right:.0%} right"))):
         ax = panel(figure, k + 2, phi, title)
         y = x if phi is None else phi(x).detach()
-        ax.scatter(*y.T, s=10, c=[COLORS[c] for c in label], linewidths=0, zorder=3)
+        ax.scatter(*y.T.numpy(), s=10, c=[COLORS[c] for c in label], linewidths=0, zorder=3)
     save(figure, out)
     assert first[-1].data < first[0].data / 50
     assert right == 1

@@ -53,11 +53,10 @@ def main(n: int = 150, steps: int = 20, iterations: int = 150, out: Path = ASSET
 
 def dots(ax: Axes, x: Tensor, label: Tensor, path: Tensor) -> None:
     """The points, in the colors of their classes, in a square that shows the whole path."""
-    ax.scatter(*x.T, s=10, c=[COLORS[k] for k in label], linewidths=0, zorder=3)
-    middle = (path.amax((0, 1)) + path.amin((0, 1))) / 2
+    ax.scatter(*x.T.numpy(), s=10, c=[COLORS[k] for k in label], linewidths=0, zorder=3)
+    a, b = ((path.amax((0, 1)) + path.amin((0, 1))) / 2).tolist()
     reach = 0.54 * float((path.amax((0, 1)) - path.amin((0, 1))).max())
-    ax.set(aspect="equal", xticks=[], yticks=[], xlim=middle[0] + Tensor([-reach, reach]))
-    ax.set_ylim(*(middle[1] + Tensor([-reach, reach])).tolist())
+    ax.set(aspect="equal", xticks=[], yticks=[], xlim=(a - reach, a + reach), ylim=(b - reach, b + reach))
 
 
 def picture(phi: diffeo.Diffeo, loss: diffeo.CrossEntropyLoss, x: Tensor, label: Tensor) -> Figure:
@@ -75,13 +74,8 @@ def picture(phi: diffeo.Diffeo, loss: diffeo.CrossEntropyLoss, x: Tensor, label:
     ax = figure.add_axes((0.754, 0.03, 0.236, 0.85))
     ax.set_title("what is read out", loc="left", fontsize=11)
     scores = loss.predict(phi @ diffeo.Points(torch.cartesian_prod(axis, axis))).softmax(1)[:, 1].reshape(200, 200)
-    ax.imshow(
-        scores.T,
-        origin="lower",
-        extent=(-1.2, 1.2, -1.2, 1.2),
-        cmap=LinearSegmentedColormap.from_list("", COLORS),
-        alpha=0.4,
-    )
+    colors = LinearSegmentedColormap.from_list("classes", COLORS)
+    ax.contourf(axis.numpy(), axis.numpy(), scores.T.numpy(), levels=8, cmap=colors, alpha=0.4)
     dots(ax, x, label, path[:1])
     return figure
 

@@ -14,7 +14,9 @@ from diffeo.cli.doctor import doctor
 from diffeo.cli.evaluate import evaluate
 from diffeo.cli.info import info
 from diffeo.cli.main import main as shell
+from diffeo.cli.predict import predict
 from diffeo.cli.register import register
+from diffeo.cli.train import train
 from diffeo.registration import scales
 from diffeo.registration.register import CLOUD, TIME_ERROR
 from diffeo.registration.settings import Settings
@@ -36,12 +38,13 @@ def made(tmp_path, monkeypatch):
     """A folder in which ``make demo`` has run, only on coarser surfaces."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(ROOT / "demos")
-    from first import brains, hippocampus
+    from first import brains, hippocampus, tables
 
     (tmp_path / "demo-out").mkdir()
     diffeo.write("demo-out/source.ply", hippocampus(1.3, 1.0, 5.0, [-0.75, 0.0, 0.75], 2.7))
     diffeo.write("demo-out/target.ply", hippocampus(2.8, 3.0, 5.0, [-0.9, 0.05, 0.7], 2.8))
     brains(tmp_path / "demo-out", 6.0)
+    tables(tmp_path / "demo-out")
     return tmp_path
 
 
@@ -75,7 +78,7 @@ def test_commands_work_in_order(made, capsys):
 def test_every_option_exists():
     options = {
         verb.__name__: {name.replace("_", "-") for name in inspect.signature(verb).parameters} | {"help"}
-        for verb in (register, apply, info, doctor, evaluate)
+        for verb in (register, apply, info, doctor, evaluate, train, predict)
     }
     assert set(re.findall(r"--([a-z][a-z-]*)", TEXT)) <= set().union(*options.values())
     for command in COMMANDS:

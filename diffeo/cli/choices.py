@@ -94,6 +94,7 @@ class Velocity(Enum):
     features = "features"
     perceptron = "perceptron"
     random_perceptron = "random-perceptron"
+    conv = "conv"
     random_conv = "random-conv"
 
 

@@ -10,7 +10,15 @@ import torch
 from torch import Tensor
 
 from diffeo.core import Diffeo, Field, Loss, Solver
-from diffeo.fields import GELU, ConvField, FeatureField, FrozenPerceptronField, KernelField, PerceptronField
+from diffeo.fields import (
+    GELU,
+    ConvField,
+    FeatureField,
+    FrozenPerceptronField,
+    KernelField,
+    PerceptronField,
+    TrainedConvField,
+)
 from diffeo.flows import LearnedAffine
 from diffeo.heads import LinearReadIn, LinearReadOut, ReadIn, ZeroPadding
 from diffeo.kernels import GaussianKernel, Radial
@@ -19,7 +27,7 @@ from diffeo.shapes.sampling import farthest_points
 from diffeo.solvers import RK4, Euler, Heun, Midpoint
 from diffeo.training import WAYS, Way
 
-FIELDS = ("kernel", "features", "perceptron", "random-perceptron", "random-conv")
+FIELDS = ("kernel", "features", "perceptron", "random-perceptron", "conv", "random-conv")
 CONVOLUTIONS = ("conv", "random-conv")
 HEADS = ("linear", "ridge", "kernel-ridge")
 SOLVERS: Mapping[str, type[Solver]] = {"euler": Euler, "midpoint": Midpoint, "heun": Heun, "rk4": RK4}
@@ -71,7 +79,8 @@ def field_of(name: str | Field, kernel: Radial, x: Tensor, width: int, seed: int
         radius = float(x.norm(dim=1).quantile(0.9)) or 1.0
         perceptron = PerceptronField if name == "perceptron" else FrozenPerceptronField
         return perceptron(d, width, seed=seed, activation=GELU(), radius=radius).to(x)
-    return ConvField((d, 1, 1), width, kernel_size=1, seed=seed).to(x)  # of one pixel: columns have no neighbors
+    conv = TrainedConvField if name == "conv" else ConvField
+    return conv((d, 1, 1), width, kernel_size=1, seed=seed).to(x)  # of one pixel: columns have no neighbors
 
 
 def loss_of(name: str | Loss, dim: int, outputs: int, classes: bool, kernel: Radial, penalty: float, seed: int) -> Loss:

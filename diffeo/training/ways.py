@@ -26,7 +26,14 @@ import torch
 from torch import Tensor, nn
 
 from diffeo.core import Diffeo, Field, Loss, Solver
-from diffeo.fields import FrozenPerceptronField, KernelField, LinearField, PerceptronField
+from diffeo.fields import (
+    ConvField,
+    FrozenPerceptronField,
+    KernelField,
+    LinearField,
+    PerceptronField,
+    TrainedConvField,
+)
 from diffeo.fit import LBFGS, Batches, Cosine, History, InV, Method, Optimizer, fit
 from diffeo.flows import Descent, FieldDescent, FieldGeodesic, Flow, Geodesic
 from diffeo.shapes import Points
@@ -159,7 +166,8 @@ class QuasiNewton(Way):
 class Shooting(Way):
     """Only the initial momentum is unknown: a penalized flow at its minimum is a geodesic.
 
-    Hamilton's equations need a space of fields that is linear: of perceptrons the inner weights stay as drawn.
+    Hamilton's equations need a space of fields that is linear: of perceptrons the inner weights stay as drawn,
+    of convolutions the first one.
     Steps are Ralston's unless a solver of higher order is given: Euler's let the Hamiltonian drift.
 
     Args:
@@ -175,9 +183,7 @@ class Shooting(Way):
         solver = Ralston() if solver is None or solver.order < 2 else solver
         if isinstance(velocity, KernelField):
             return Geodesic(velocity.kernel, velocity.controls, solver, depth)
-        if isinstance(velocity, PerceptronField):
-            given = velocity.arguments()
-            velocity = FrozenPerceptronField(**{k: v for k, v in given.items() if k not in ("scale", "outer")}).to(x)
+        velocity = frozen(velocity).to(x)
         if not isinstance(velocity, LinearField):
             raise ValueError(
                 f"shooting needs fields that are linear in their unknowns, and {type(velocity).__name__} is not."
@@ -225,6 +231,16 @@ class Pontryagin(Way):
     def optimizer(self) -> Optimizer | Method:
         """The method."""
         return self.method
+
+
+def frozen(velocity: Field) -> Field:
+    """The linear fields with the same inner weights, from 0; fields that have none are left as they are."""
+    given = velocity.arguments()
+    if isinstance(velocity, PerceptronField):
+        return FrozenPerceptronField(**{k: v for k, v in given.items() if k not in ("scale", "outer")})
+    if isinstance(velocity, TrainedConvField):
+        return ConvField(velocity.shape, velocity.hidden, velocity.kernel_size, inner=velocity.inner.detach())
+    return velocity
 
 
 WAYS: dict[str, Callable[[], Way]] = {

@@ -17,6 +17,11 @@ SIZES = {
     "pl": {"width": 400, "layers": 4},
     "volumes": {"voxel": 3.0},
     "compound": {"size": 0.5},
+    "spirals": {"n": 60, "steps": 12, "iterations": 120},
+    "depth": {"depths": (10, 100), "n": 20, "iterations": 40},
+    "rkhs_node": {"count": 100, "epochs": 12, "iterations": 40},
+    "same": {"n": 50},
+    "geodesic": {"n": 8, "depth": 6, "iterations": 60},
 }
 
 
