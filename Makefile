@@ -24,7 +24,7 @@ demo: .venv/ready
 # The pictures of the README, made anew.
 pictures: .venv/ready
 	$(BIN)/python demos/first.py --picture
-	for demo in curves surfaces landmarks three_ways slices volumes compound; do $(BIN)/python demos/$$demo.py || exit 1; done
+	for demo in curves surfaces landmarks three_ways slices volumes compound spirals depth rkhs_node geodesic pl same; do $(BIN)/python demos/$$demo.py || exit 1; done
 
 test: .venv/ready
 	$(PYTEST)
