@@ -28,7 +28,7 @@ class PlainNumbers(LogFormatter):
 
 
 def history(ax: Axes, records: Sequence[Any]) -> None:
-    """Draw the objective, the weighted energy and the data term against iterations, on a log scale.
+    """Draw the objective, the weighted energy and the data term against iterations, on a log scale if all are positive.
 
     Args:
         records: one per outer iteration, in order, with the attributes iteration (which may start again at each
@@ -43,9 +43,11 @@ def history(ax: Axes, records: Sequence[Any]) -> None:
     if (energy > 1e-9 * np.abs(objective)).any() or not len(records):
         terms = [("objective", objective, BLUE, "-", 2.2), ("data term", data, ORANGE, "--", 1.5)]
         terms += [("weighted energy", energy, GREEN, "-.", 1.5)]
+    # a likelihood may be of any sign; a distance is not below 0, but for rounding and what LNCC allows itself
+    logarithmic = bool((objective > 0).any() or (data > 0).any()) and not (data < -0.05 * np.abs(data).max()).any()
     for begin, end in zip(starts, [*starts, len(records)][1:], strict=True):
         for _, values, color, style, width in terms:
-            shown = np.where(values > 0, values, np.nan)[begin:end]
+            shown = (np.where(values > 0, values, np.nan) if logarithmic else values)[begin:end]
             ax.plot(x[begin:end], shown, color=color, ls=style, lw=width, marker="." if end - begin < 3 else "")
     for stage, start in enumerate(starts[1:], start=2):
         border = (x[start - 1] + x[start]) / 2
@@ -53,7 +55,7 @@ def history(ax: Axes, records: Sequence[Any]) -> None:
         ax.text(
             border, 0.99, f" stage {stage}", transform=ax.get_xaxis_transform(), va="top", fontsize=SMALL, color=INK
         )
-    if (objective > 0).any() or (data > 0).any():  # nothing else can be shown on a log scale
+    if logarithmic:
         ax.set_yscale("log")
         ax.margins(y=0.12)  # the names of the stages are above the curves
         for which in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter):

@@ -389,3 +389,12 @@ def test_a_registration_without_records_leaves_the_course_away():
 
 def test_the_remark_says_what_is_not_shown():
     assert any("first 3 of 5" in text.get_text() for text in picture("five coordinates").texts)
+
+
+def test_values_of_any_sign_are_shown_whole():
+    """A likelihood falls below 0: nothing of the curve may be missing."""
+    records = [SimpleNamespace(iteration=k, stage=0, objective=1.5 - k, data=1.0 - 1.5 * k) for k in range(5)]
+    ax = Figure().add_subplot()
+    plot.history(ax, records)
+    assert ax.get_yscale() == "linear"
+    assert all(np.isfinite(np.asarray(line.get_ydata(), dtype=float)).all() for line in ax.get_lines())
