@@ -54,4 +54,11 @@ class Rules:
             return f"the time limit of {self.time_limit:g} seconds was reached"
         if done < self.max_iterations:
             return ""
-        return f"{self.max_iterations} iterations were not enough for the tolerance" if exact else "all epochs are done"
+        if not exact:
+            return "all epochs are done"
+        enough = self.tolerance is None  # as many as were asked for, and no goal but that
+        return (
+            "all iterations are done"
+            if enough
+            else f"{self.max_iterations} iterations were not enough for the tolerance"
+        )
