@@ -1,4 +1,4 @@
-"""Ten layers or a thousand, at one learning rate. (about 40 s)
+"""Ten layers or a thousand, at one learning rate. (about 1 min)
 
 A layer's share of the energy ½∫‖v_t‖² dt is 1/L, so the gradient in that metric is L times the Euclidean one. Along
 it the network learns the same thing at the same speed, however deep it is, and its layers tend to a velocity that
