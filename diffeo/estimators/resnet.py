@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ from diffeo.shapes import Points
 from diffeo.training import Way
 
 
-class ResNet(TransformerMixin, BaseEstimator):
+class ResNet(TransformerMixin, BaseEstimator, ABC):
     r"""What both estimators share: standardized columns, a diffeomorphism φ, a read-out.
 
     E(φ) = weight · ½∫‖v_t‖²_V dt + D(φ(x), y) is made small over the fields v_1 … v_L of a residual network
@@ -102,6 +103,33 @@ class ResNet(TransformerMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = []  # that of the network is chosen by ``dtype``
         return tags
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        callbacks: Sequence[Callable[[Record], None]] = (),
+        checkpoint: str | Path | None = None,
+        resume: bool = False,
+    ) -> Self:
+        """Train on rows X, shape (n, p), and their targets.
+
+        Args:
+            X: rows of numbers, shape (n, p).
+            y: labels, shape (n,), of a classifier; values, shape (n,) or (n, k), of a regressor.
+            callbacks: called with the `Record` of every iteration.
+            checkpoint: a file that keeps what is needed to go on after an interruption.
+            resume: go on from there.
+
+        Raises: ValueError for data and settings that cannot be trained on.
+        """
+        self._learn(X, y, self._settings(), Watch(callbacks, checkpoint, resume))
+        return self
+
+    @abstractmethod
+    def _learn(self, X: Any, y: Any, settings: Settings, watch: Watch) -> None:
+        """Check the targets, bring them into the form a network is trained on, and train."""
 
     def encode(self, X: Any) -> Tensor:
         """Where φ begins for rows of X, shape (n, d): standardized, in units of √p, with extra dimensions."""
@@ -193,24 +221,8 @@ class ResNetClassifier(ClassifierMixin, ResNet):
         classes_: the labels, sorted.
     """
 
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        *,
-        callbacks: Sequence[Callable[[Record], None]] = (),
-        checkpoint: str | Path | None = None,
-        resume: bool = False,
-    ) -> ResNetClassifier:
-        """Train on rows X, shape (n, p), and their labels y, shape (n,).
-
-        Args:
-            X, y: the data.
-            callbacks: called with the `Record` of every iteration.
-            checkpoint: a file that keeps what is needed to go on after an interruption.
-            resume: go on from there.
-        """
-        settings = self._settings()
+    def _learn(self, X: Any, y: Any, settings: Settings, watch: Watch) -> None:
+        """From labels y, shape (n,)."""
         X, y = self._checked(X, y)
         y = flat(y, type(self).__name__)
         check_classification_targets(y)
@@ -219,9 +231,7 @@ class ResNetClassifier(ClassifierMixin, ResNet):
             raise ValueError(
                 f"ResNetClassifier expects at least two classes, and got one class only: {self.classes_.tolist()[0]!r}."
             )
-        watch = Watch(callbacks, checkpoint, resume)
         self._train(X, torch.from_numpy(labels.reshape(-1)).long(), settings, True, watch)
-        return self
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Scores, shape (n, k); with two classes the difference of the second and the first, shape (n,)."""
@@ -250,24 +260,8 @@ class ResNetRegressor(RegressorMixin, ResNet):
         tags.target_tags.multi_output = True
         return tags
 
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        *,
-        callbacks: Sequence[Callable[[Record], None]] = (),
-        checkpoint: str | Path | None = None,
-        resume: bool = False,
-    ) -> ResNetRegressor:
-        """Train on rows X, shape (n, p), and values y, shape (n,) or (n, k).
-
-        Args:
-            X, y: the data.
-            callbacks: called with the `Record` of every iteration.
-            checkpoint: a file that keeps what is needed to go on after an interruption.
-            resume: go on from there.
-        """
-        settings = self._settings()
+    def _learn(self, X: Any, y: Any, settings: Settings, watch: Watch) -> None:
+        """From values y, shape (n,) or (n, k)."""
         values = np.asarray(y)
         if np.issubdtype(values.dtype, np.floating) and values.ndim in (1, 2):
             finite(values.reshape(len(values), -1), "ResNetRegressor", ["y"] if values.ndim == 1 else [])
@@ -280,8 +274,7 @@ class ResNetRegressor(RegressorMixin, ResNet):
         targets = Standardization.of(values)
         self.target_center_, self.target_spread_ = targets.center, targets.spread
         standard = torch.from_numpy(targets.forward(values)).to(getattr(torch, self.dtype))
-        self._train(X, standard, settings, False, Watch(callbacks, checkpoint, resume))
-        return self
+        self._train(X, standard, settings, False, watch)
 
     def predict(self, X: Any) -> np.ndarray:
         """Values, shape (n,) or (n, k)."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from diffeo.fit import Record
-from diffeo.io.tree import load_tree, save_tree
-
-FORMAT = "diffeo-training-1"
-SHARE = 20  # times as long as it took to save, nothing is saved again
+from diffeo.io.checkpoint import Checkpoint
 
 
 class Watch:
@@ -32,39 +28,17 @@ class Watch:
         checkpoint: str | Path | None = None,
         resume: bool = False,
     ) -> None:
-        self.callbacks, self.resume = tuple(callbacks), resume
-        self.checkpoint = None if checkpoint is None else Path(checkpoint)
+        self.callbacks, self.checkpoint = tuple(callbacks), Checkpoint(checkpoint, resume, "training")
         self.state: dict[str, Any] | None = None
-        self.fingerprint, self.next_save = "", 0.0
 
     def open(self, x: Tensor, y: Tensor, settings: Any) -> None:
         """Begin, or take up what the same training has kept. Raises ValueError if the file is another one's."""
         digest = hashlib.sha256(repr(settings).encode())
         for value in (x, y):
             digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-        self.fingerprint = digest.hexdigest()
-        if self.checkpoint is None:
-            return
-        self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        if not (self.resume and self.checkpoint.exists()):
-            return
-        tree, metadata = load_tree(self.checkpoint)
-        if metadata.get("format") != FORMAT or metadata.get("fingerprint") != self.fingerprint:
-            raise ValueError(
-                f"{self.checkpoint} belongs to another training (other data or options): start without resuming, or "
-                "with another file."
-            )
-        self.state = tree
+        self.state = self.checkpoint.open(digest.hexdigest())
 
     def options(self) -> dict[str, Any]:
         """What `fit` is to be called with."""
-        save = self._save if self.checkpoint is not None else None
+        save = None if self.checkpoint.path is None else self.checkpoint.save
         return {"callbacks": self.callbacks, "save": save, "state": self.state}
-
-    def _save(self, state: dict[str, Any]) -> None:
-        started = time.perf_counter()
-        if self.checkpoint is None or started < self.next_save:
-            return
-        save_tree(self.checkpoint, state, {"format": FORMAT, "fingerprint": self.fingerprint})
-        ended = time.perf_counter()
-        self.next_save = ended + SHARE * (ended - started)

@@ -270,6 +270,8 @@ class _Loop:
         elif self.stuck:
             history.converged = not history.reason.startswith("diverged")
             history.reason = "no further decrease is possible" if history.converged else history.reason
+        elif self._exact_steps() and (reason := rules.rising(records)):
+            history.reason = reason
         elif reason := rules.overtrained(records) or (rules.settled(records) if self.rounds.exact else ""):
             history.converged, history.reason = True, reason
         elif reason := rules.exhausted(self.rounds.done, self.late(), self.rounds.exact):
@@ -277,6 +279,10 @@ class _Loop:
         else:
             return False
         return True
+
+    def _exact_steps(self) -> bool:
+        """Whether objectives can be compared, and nothing but a bad step raises them; growing costs energy."""
+        return self.rounds.exact and not isinstance(self.problem.phi, Grown)
 
     def restore(self) -> None:
         """Leave φ at the best point found."""

@@ -37,9 +37,23 @@ class Rules:
         values = [record.objective for record in records]
         if self.tolerance is None or len(values) <= WINDOW:
             return ""
-        progress = min(values[:-WINDOW]) - min(values[-WINDOW:])
-        settled = progress <= max(self.tolerance * abs(values[-1]), self.floor)
+        settled = self._progress(values) <= self._least(values)
         return "progress fell below the tolerance" if settled else ""
+
+    def rising(self, records: Sequence[Record]) -> str:
+        """Why to give up: what is to be made small grows, and more than by the tolerance."""
+        values = [record.objective for record in records]
+        if self.tolerance is None or len(values) <= WINDOW:
+            return ""
+        return "the objective rises" if self._progress(values) < -self._least(values) else ""
+
+    def _progress(self, values: Sequence[float]) -> float:
+        """By how much the best of late is below the best before."""
+        return min(values[:-WINDOW]) - min(values[-WINDOW:])
+
+    def _least(self, values: Sequence[float]) -> float:
+        """What counts as progress."""
+        return max((self.tolerance or 0.0) * abs(values[-1]), self.floor)
 
     def overtrained(self, records: Sequence[Record]) -> str:
         """Why what follows would only fit the training set."""

@@ -115,10 +115,6 @@ class FieldGeodesic(Shot):
             "whiten": self.unknown.whiten,
         }
 
-    def with_steps(self, steps: int, solver: Solver | None = None) -> FieldGeodesic:
-        """The same initial momenta, integrated with another number of steps."""
-        return FieldGeodesic(**{**self.arguments(), "steps": steps, "solver": solver or self.solver})
-
     def rescaled(self, factor: float, shift: Tensor) -> FieldGeodesic:
         """Field, controls and momenta in the other units."""
         field = self.field.rescaled(factor, shift)

@@ -70,10 +70,6 @@ class Geodesic(WithMomenta, Shot):
             "whiten": self.unknown.whiten,
         }
 
-    def with_steps(self, steps: int, solver: Solver | None = None) -> Geodesic:
-        """The same initial momenta, integrated with another number of steps."""
-        return Geodesic(**{**self.arguments(), "steps": steps, "solver": solver or self.solver})
-
     def rescaled(self, factor: float, shift: Tensor) -> Geodesic:
         """Controls, momenta and the kernel's scale in the other units."""
         changed = {

@@ -47,9 +47,9 @@ class Shot(Layered):
     def hamiltonian(self, q: Tensor, p: Tensor) -> Tensor:
         """½‖v‖²_V of the field that the state means, a scalar."""
 
-    @abstractmethod
     def with_steps(self, steps: int, solver: Solver | None = None) -> Self:
         """The same initial momenta, integrated with another number of steps."""
+        return type(self)(**{**self.arguments(), "steps": steps, "solver": solver or self.solver})
 
     def shoot(self) -> list[tuple[Tensor, ...]]:
         """Positions and momenta (q, p) of the controls at times 0, 1/steps, …, 1."""

@@ -18,6 +18,7 @@ from diffeo.diagnostics import carried_directions, flipped, turned
 from diffeo.fields import KernelField
 from diffeo.fit import Record
 from diffeo.flows import Descent, Flow, Geodesic
+from diffeo.io.checkpoint import Checkpoint
 from diffeo.losses import FacingLoss
 from diffeo.registration import report
 from diffeo.registration.alignment import Alignment, align
@@ -103,7 +104,7 @@ def register(
         "tolerance": tolerance, "device": device, "dtype": dtype, "backend": backend, "seed": seed,
     }  # fmt: skip
     chosen, started = {name: value for name, value in given.items() if value is not None}, time.perf_counter()
-    progress = Progress(callbacks=callbacks, checkpoint=None if checkpoint is None else Path(checkpoint), resume=resume)
+    progress = Progress(callbacks=callbacks, checkpoint=Checkpoint(checkpoint, resume, "registration"))
     if not (isinstance(source, PointShape) and isinstance(target, PointShape)) and has_images(source, target):
         return ImageRun(source, target, ImageSettings.of(chosen), progress).finish(started)
     for name in ("levels", "start"):

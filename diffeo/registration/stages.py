@@ -5,10 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,10 +15,7 @@ from torch import Tensor
 from diffeo.core import Diffeo, Loss, Shape
 from diffeo.fit import LBFGS, History, Optimizer, Record, fit
 from diffeo.grid import Grid
-from diffeo.io.tree import load_tree, save_tree
-
-FORMAT = "diffeo-checkpoint-1"
-SHARE = 20  # times as long as it took to save, nothing is saved again: what is lost is done again when it is resumed
+from diffeo.io.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)
@@ -51,26 +46,20 @@ class Progress:
     """What is kept between iterations, so that a run can be taken up exactly where it was killed."""
 
     callbacks: Sequence[Callable[[Record], None]] = ()
-    checkpoint: Path | None = None
-    resume: bool = False
-    fingerprint: str = ""
+    checkpoint: Checkpoint = field(default_factory=lambda: Checkpoint(None, False, "registration"))
     records: list[Record] = field(default_factory=list)
     done: int = 0
     saved: list[dict[str, Any]] = field(default_factory=list)
-    next_save: float = 0.0
 
     def run(self, phi: Diffeo, pair: tuple[Shape, Shape], weight: float, stage: Stage, stages: int) -> History:
         """Optimize φ in place through a stage, or through what is left of it."""
         index, self.done = self.done, self.done + 1
         state = self.saved[index] if index < len(self.saved) else None
 
+        keeps = self.checkpoint.path is not None
+
         def save(now: dict[str, Any]) -> None:
-            started = time.perf_counter()
-            if self.checkpoint is not None and started >= self.next_save:
-                tree = [*self.saved[:index], now]
-                save_tree(self.checkpoint, tree, {"format": FORMAT, "fingerprint": self.fingerprint})
-                ended = time.perf_counter()
-                self.next_save = ended + SHARE * (ended - started)
+            self.checkpoint.save([*self.saved[:index], now])
 
         history = fit(
             phi,
@@ -83,13 +72,13 @@ class Progress:
             floor=stage.floor,
             goal=stage.goal,
             callbacks=self.callbacks,
-            save=save if self.checkpoint is not None else None,
+            save=save if keeps else None,
             state=state,
             stage=(index, max(stages, index + 1)),
         )
         if index >= len(self.saved):
             self.saved.append({})
-        if self.checkpoint is not None:
+        if keeps:
             self.saved[index] = history.state
         self.records += history.records
         return history
@@ -99,19 +88,7 @@ class Progress:
 
         Raises: ValueError if the checkpoint is that of another one.
         """
-        self.fingerprint = fingerprint(shapes, parameters)
-        if self.checkpoint is None:
-            return
-        self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        if not (self.resume and self.checkpoint.exists()):
-            return
-        tree, metadata = load_tree(self.checkpoint)
-        if metadata.get("format") != FORMAT or metadata.get("fingerprint") != self.fingerprint:
-            raise ValueError(
-                f"{self.checkpoint} belongs to another registration (other files, options or versions): start without "
-                "--resume, or in another folder."
-            )
-        self.saved = list(tree)
+        self.saved = list(self.checkpoint.open(fingerprint(shapes, parameters)) or [])
 
 
 def fingerprint(shapes: Sequence[Shape], parameters: dict[str, Any]) -> str:

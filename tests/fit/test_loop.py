@@ -200,3 +200,14 @@ def test_accepted_points_are_not_computed_twice():
 
     history = fit(phi, pairs, Counting(), weight=1e-4, max_iterations=20, tolerance=0.0)
     assert len(calls) < 1.6 * len(history)
+
+
+def test_an_objective_that_rises_is_no_convergence():
+    """A step that goes uphill is taken for what it is, and the best point, the start, is kept."""
+    phi, pairs = problem()
+    uphill = functools.partial(torch.optim.SGD, lr=0.01, maximize=True)
+    history = fit(phi, pairs, LandmarkLoss(), optimizer=uphill, max_iterations=30)
+    assert history[-1].objective > history[0].objective
+    assert not history.converged
+    assert history.reason == "the objective rises"
+    assert float(phi.energy().detach()) == 0
