@@ -5,18 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 
 from diffeo.core import Compose, Diffeo
-from diffeo.estimators.network import Network
+from diffeo.estimators.network import Network, trained
 from diffeo.estimators.watch import Watch
 from diffeo.fields import FeatureField
 from diffeo.flows import Flow, LearnedAffine
 from diffeo.heads import Identity
 from diffeo.kernels import GaussianKernel, LaplacianKernel, Matern32Kernel, Radial
 from diffeo.losses import ProcessLoss
-from diffeo.shapes import Points
 from diffeo.solvers import Euler
 from diffeo.training import Annealed
 
@@ -91,11 +89,7 @@ class Recipe:
             time_limit=time_limit,
             **watch.options(),
         )
-        phi.requires_grad_(False)
-        loss.requires_grad_(False)
-        with torch.no_grad():
-            loss.remember(Points(phi(z)), y)
-        return Network(phi, Identity(), loss, history, unit)
+        return trained(phi, Identity(), loss, history, unit, (z, y))
 
     def model(self, x: Tensor) -> Diffeo:
         """φ before training: the identity, up to scales, for standardized rows x, shape (n, p)."""

@@ -107,9 +107,21 @@ def train(
         time_limit=math.inf if settings.time_limit is None else settings.time_limit,
         **watch.options(),
     )
+    return trained(phi, read_in, loss, history, unit, (z, y))
+
+
+def trained(
+    phi: Diffeo, read_in: ReadIn, loss: Loss, history: History, unit: float, data: tuple[Tensor, Tensor]
+) -> Network:
+    """Nothing is to be trained any more, and a read-out that is solved for is that of the final map.
+
+    Args:
+        phi, read_in, loss, history, unit: see `Network`.
+        data: the points where φ begins, shape (n, d), and their targets.
+    """
     phi.requires_grad_(False)
     loss.requires_grad_(False)
     if isinstance(loss, SolvedLoss):
         with torch.no_grad():
-            loss.remember(Points(phi(z)), y)
+            loss.remember(Points(phi(data[0])), data[1])
     return Network(phi, read_in, loss, history, unit)

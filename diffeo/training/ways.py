@@ -87,7 +87,20 @@ class Way(ABC):
         modules: Sequence[nn.Module] = (),
         **options: Any,
     ) -> History:
-        """Lower weight · ½∫‖v‖² + D(φ(x), y) in place; options are those of `diffeo.fit`."""
+        """Lower weight · ½∫‖v‖² + D(φ(x), y) in place.
+
+        Args:
+            phi: what `model` made, or a composition with it.
+            x: points, shape (n, d).
+            y: their labels, shape (n,), int64, or values, shape (n, k), floating point.
+            loss: D, with its read-out.
+            weight: λ, the price of energy, in units of the loss per squared length.
+            seed: of minibatches.
+            modules: others whose parameters are trained along.
+            options: further ones of `diffeo.fit`.
+
+        Raises: ValueError as `diffeo.fit` does.
+        """
         data: Any = [(Points(x), y)]
         if self.size is not None and self.size < len(x):
             data = Batches(x, y, self.size, seed)
@@ -136,7 +149,6 @@ class Annealed(Gradient):
         """Lower weight · ½∫‖v‖² + D(φ(x), y) in place."""
         steps = options.pop("max_iterations", 120)
         batches = 1 if self.size is None else math.ceil(len(x) / self.size)
-        options["tolerance"] = None  # what an objective does while rates are high says nothing
         return super().fit(phi, x, y, loss, max_iterations=math.ceil(steps / batches), schedule=Cosine(0.05), **options)
 
 
