@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -118,6 +119,18 @@ class Entry:
 def each(entries: list[Entry]) -> list[Any]:
     """(entry, dimension) for every dimension that the entry knows."""
     return [(entry, d) for entry in entries for d in entry.dimensions]
+
+
+def plane_first(pairs: list[Any]) -> list[Any]:
+    """Parameters (entry, dimension), of which those in the plane are run with the fast tests, the others with the slow.
+
+    Entries that know no plane are run with the fast ones all the same, those whose steps adapt never.
+    """
+    slow = pytest.mark.slow
+    late = [entry.inexact > 0 or (d != 2 and 2 in entry.dimensions) for entry, d in pairs]
+    return [
+        pytest.param(entry, d, marks=[slow] if is_late else []) for (entry, d), is_late in zip(pairs, late, strict=True)
+    ]
 
 
 def named(value: Any) -> str:

@@ -14,7 +14,7 @@ from tests import zoo
 from tests.oracles import cloud, relative, seeds
 
 F64 = torch.float64
-perceptrons = pytest.mark.parametrize(("entry", "d"), zoo.each(zoo.PERCEPTRON_FIELDS), ids=str)
+perceptrons = pytest.mark.parametrize(("entry", "d"), zoo.plane_first(zoo.each(zoo.PERCEPTRON_FIELDS)), ids=str)
 activations = pytest.mark.parametrize("sigma", [ReLU(), Tanh(), GELU()], ids=repr)
 
 X = cloud(60, 2, size=1.0)

@@ -16,10 +16,7 @@ from tests.oracles import cloud, distance, like, pointwise_jacobian, relative, s
 few = settings(max_examples=2)
 diffeos = pytest.mark.parametrize(
     ("entry", "d"),
-    [
-        pytest.param(entry, d, marks=[pytest.mark.slow] if d != 2 or entry.inexact else [])
-        for entry, d in zoo.each(zoo.DIFFEOS)
-    ],
+    zoo.plane_first(zoo.each(zoo.DIFFEOS)),
     ids=str,
 )
 planar = pytest.mark.parametrize("entry", zoo.DIFFEOS, ids=str)
