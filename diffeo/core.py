@@ -133,6 +133,14 @@ class Diffeo(nn.Module, ABC):
         A layer with a non-positive determinant gives NaN there: folds are never hidden behind an absolute value.
         """
 
+    def with_volumes(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """φ(x), shape (n, d), and by what factor each layer changes volume on the way, shape (layers, n).
+
+        Where a layer folds, its factor is not positive. The logarithms of all add up to log det Dφ(x).
+        """
+        moved, logdet = self.with_logdet(x)
+        return moved, logdet.exp()[None]
+
     @abstractmethod
     def with_jacobian(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """φ(x), shape (n, d), and Dφ(x), shape (n, d, d), of the map that ``forward`` computes."""
@@ -245,6 +253,14 @@ class Compose(Diffeo):
             total = total + logdet
         return x, total
 
+    def with_volumes(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Through all parts, layer after layer."""
+        volumes = []
+        for part in self.diffeos:
+            x, factors = part.with_volumes(x)
+            volumes.append(factors)
+        return x, torch.cat(volumes)
+
     def with_jacobian(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Through all parts, by the chain rule."""
         x, jacobian = self.diffeos[0].with_jacobian(x)
@@ -322,6 +338,11 @@ class Inverse(Diffeo):
         """φ⁻¹(x) and −log det Dφ there."""
         y = self.phi.inverse(x)
         return y, -self.phi.with_logdet(y)[1]
+
+    def with_volumes(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """φ⁻¹(x), and the inverse factors, last layer first."""
+        y = self.phi.inverse(x)
+        return y, 1 / self.phi.with_volumes(y)[1].flip(0)
 
     def with_jacobian(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """φ⁻¹(x) and (Dφ)⁻¹ there."""

@@ -2,6 +2,7 @@
 
 grid < core < backends < sampling < kernels, solvers < fields < flows        shapes and flows never import each other
 grid < core < backends < sampling < kernels < shapes < losses                core < heads < shapes, losses
+core < laws < losses
 shapes < fit < registration, estimators, statistics < cli; io, viz and diagnostics know shapes and maps, not
 who uses them
 """
@@ -28,10 +29,24 @@ BELOW["solvers"] = {"core"}
 BELOW["fields"] = BELOW["kernels"] | {"kernels"}
 BELOW["flows"] = BELOW["fields"] | {"solvers", "fields"}
 BELOW["heads"] = {"core", "grid"}
+BELOW["laws"] = {"core"}
 BELOW["shapes"] = BELOW["kernels"] | {"kernels", "heads"}
-BELOW["losses"] = BELOW["shapes"] | {"shapes"}
+BELOW["losses"] = BELOW["shapes"] | {"shapes", "laws"}
 BELOW["fit"] = BELOW["shapes"] | {"shapes"}  # a batch of labelled rows is a shape
-PARTS = {"grid", "core", "backends", "sampling", "kernels", "solvers", "fields", "flows", "heads", "shapes", "losses"}
+PARTS = {
+    "grid",
+    "core",
+    "backends",
+    "sampling",
+    "kernels",
+    "solvers",
+    "fields",
+    "flows",
+    "heads",
+    "laws",
+    "shapes",
+    "losses",
+}
 BELOW["io"] = PARTS
 BELOW["tables"] = {"io"}
 BELOW["diagnostics"] = PARTS

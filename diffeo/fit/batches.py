@@ -54,8 +54,9 @@ class Batches(Minibatches):
 
     Args:
         x: what the map acts on, shape (n, ...): positions (n, d), or what ``shape`` knows.
-        y: labels, shape (n,), int64, or values, shape (n, ...), floating point.
-        size: points in a batch, at most.
+        y: labels, shape (n,), int64, or values, shape (n, ...), floating point; zeros if left out, for losses that
+            know by themselves what to compare with, as `NLLLoss` of a law.
+        size: points in a batch, at most; all of them if left out.
         seed: of the shuffling; 0 or more.
         shuffle: False: the same batches, in the order of the data, in every epoch.
         shape: makes a shape of a batch of x; `Points`, where x are positions.
@@ -66,13 +67,17 @@ class Batches(Minibatches):
     def __init__(
         self,
         x: Tensor,
-        y: Tensor,
-        size: int,
+        y: Tensor | None = None,
+        size: int | None = None,
         seed: int = 0,
         shuffle: bool = True,
         shape: Callable[[Tensor], Shape] = Points,
     ) -> None:
+        if y is None and isinstance(x, Tensor) and x.ndim:
+            y = x.new_zeros(len(x))
         check_labelled(x, y, "Batches")
+        assert y is not None
+        size = len(x) if size is None else size
         if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= len(x):
             raise ValueError(f"Batches expects a size from 1 to the number of points, {len(x)}, and got {size}.")
         if not isinstance(seed, int) or seed < 0:

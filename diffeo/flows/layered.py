@@ -35,6 +35,11 @@ class Layer(ABC):
     def with_jacobian(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The image of x and the derivative of the computed map there, shape (n, d, d)."""
 
+    def with_volume(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The image of x and the determinant of the derivative, shape (n,): not positive where the layer folds."""
+        image, jacobian = self.with_jacobian(x)
+        return image, determinant(jacobian)
+
     def inverse(self, y: Tensor) -> Tensor:
         """The x with layer(x) = y, by damped Newton to rounding; differentiable by the implicit function theorem.
 
@@ -47,6 +52,18 @@ class Layer(ABC):
             return x
         image, jacobian = self.with_jacobian(x)
         return x - torch.linalg.solve(jacobian.detach(), (image - y)[..., None])[..., 0]
+
+
+def determinant(matrices: Tensor) -> Tensor:
+    """det A, shape (n,), of matrices A, shape (n, d, d); up to three rows by the formula, which is much faster."""
+    d = matrices.shape[-1]
+    if d == 1:
+        return matrices[..., 0, 0]
+    if d == 2:
+        return matrices[..., 0, 0] * matrices[..., 1, 1] - matrices[..., 0, 1] * matrices[..., 1, 0]
+    if d == 3:
+        return (matrices[..., 0] * torch.linalg.cross(matrices[..., 1], matrices[..., 2], dim=-1)).sum(-1)
+    return torch.linalg.det(matrices)
 
 
 def newton(function: Callable[[Tensor], tuple[Tensor, Tensor]], y: Tensor, guess: Tensor) -> Tensor:
@@ -130,11 +147,16 @@ class Layered(Diffeo):
 
     def with_logdet(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """φ(x) and log det Dφ(x); NaN where a layer folds."""
-        total = x.new_zeros(len(x))
+        moved, volumes = self.with_volumes(x)
+        return moved, volumes.log().sum(0)  # the log of a negative number is NaN
+
+    def with_volumes(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """φ(x) and the determinant of every layer on the way, shape (layers, n)."""
+        volumes = []
         for layer in self.layers():
-            x, jacobian = layer.with_jacobian(x)
-            total = total + torch.linalg.det(jacobian).log()  # the log of a negative number is NaN
-        return x, total
+            x, volume = layer.with_volume(x)
+            volumes.append(volume)
+        return x, torch.stack(volumes) if volumes else x.new_ones(0, len(x))
 
     def with_jacobian(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """φ(x) and Dφ(x), shape (n, d, d)."""

@@ -11,6 +11,7 @@ from diffeo.losses.information import MILoss
 from diffeo.losses.kernel_loss import KernelLoss
 from diffeo.losses.kernel_ridge import KernelRidgeLoss
 from diffeo.losses.landmarks import LandmarkLoss
+from diffeo.losses.likelihood import KLLoss, NLLLoss
 from diffeo.losses.measures import CurrentLoss, MeasureLoss, MMDLoss, VarifoldLoss
 from diffeo.losses.normals import FacingLoss
 from diffeo.losses.process import ProcessLoss
@@ -27,6 +28,7 @@ __all__ = [
     "DiceLoss",
     "FacingLoss",
     "ImageLoss",
+    "KLLoss",
     "KernelLoss",
     "KernelRidgeLoss",
     "LNCCLoss",
@@ -36,6 +38,7 @@ __all__ = [
     "MILoss",
     "MMDLoss",
     "MeasureLoss",
+    "NLLLoss",
     "ProcessLoss",
     "ReadOutLoss",
     "RidgeLoss",

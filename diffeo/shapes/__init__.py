@@ -9,6 +9,7 @@ from diffeo.shapes.interpolation import Cubic, Interpolation, Linear, Nearest
 from diffeo.shapes.labels import labels_of, one_hot
 from diffeo.shapes.mesh import Mesh
 from diffeo.shapes.points import Points
+from diffeo.shapes.samples import Samples
 
 __all__ = [
     "Compound",
@@ -23,6 +24,7 @@ __all__ = [
     "Nearest",
     "PointShape",
     "Points",
+    "Samples",
     "labels_of",
     "one_hot",
 ]
