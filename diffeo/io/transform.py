@@ -1,4 +1,4 @@
-"""Diffeomorphisms in files: safetensors with a description in plain text, so that a stranger's file runs no code."""
+"""Maps and laws in files: safetensors with a description in plain text, so that a stranger's file runs no code."""
 
 from __future__ import annotations
 
@@ -8,44 +8,53 @@ from typing import Any
 
 from torch import Tensor
 
-from diffeo import fields, flows, grid, heads, kernels, losses, solvers
+from diffeo import fields, flows, grid, heads, kernels, laws, losses, solvers
 from diffeo.core import Diffeo, Field, Kernel, Solver
 from diffeo.fields.activations import Activation
 from diffeo.grid import Grid
 from diffeo.heads import Head
 from diffeo.io.tree import load_tree, save_tree
+from diffeo.laws import Law
 from diffeo.losses import ReadOutLoss
 
 FORMAT = "diffeo-transform-1"
-KINDS = (Kernel, Solver, Field, Diffeo, Grid, Activation, Head, ReadOutLoss)
+KINDS = (Kernel, Solver, Field, Diffeo, Grid, Activation, Head, Law, ReadOutLoss)
 
 
-def save(path: str | Path, phi: Diffeo, metadata: dict[str, Any] | None = None) -> None:
-    """Write a diffeomorphism.
+def save(path: str | Path, phi: Diffeo | Law, metadata: dict[str, Any] | None = None) -> None:
+    """Write a diffeomorphism or a law.
 
     Args:
         path: the file; what was there is replaced only once the new one is complete.
-        phi: any diffeomorphism made of this library's parts.
+        phi: any diffeomorphism, or law, made of this library's parts.
         metadata: anything JSON can hold, kept beside it (see `describe`).
 
-    Raises: ValueError if the file cannot be written.
+    Raises: ValueError if the file cannot be written, or something in it cannot be described.
     """
     tree = {"map": encode(phi), "state": dict(phi.state_dict())}  # the state, so that not even rounding changes
     save_tree(path, tree, {"format": FORMAT, **(metadata or {})})
 
 
-def load(path: str | Path) -> Diffeo:
-    """Read a diffeomorphism. Raises ValueError if the file is not one."""
+def load(path: str | Path) -> Any:
+    """Read what `save` wrote: a `Diffeo` or a `Law`. Raises ValueError if the file is not one."""
     tree, _ = _read(path)
     try:
-        phi = decode(tree["map"])
-        if not isinstance(phi, Diffeo):
-            raise TypeError(f"a {type(phi).__name__} instead")
-        phi.load_state_dict(tree["state"])
+        found = decode(tree["map"])
+        if not isinstance(found, (Diffeo, Law)):
+            raise TypeError(f"a {type(found).__name__} instead")
+        found.load_state_dict(tree["state"])
     except (KeyError, TypeError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{path} does not describe a diffeomorphism that this version knows: {reason}.") from None
-    return phi.requires_grad_(False)
+    return found.requires_grad_(False)
+
+
+def load_map(path: str | Path) -> Diffeo:
+    """Read a diffeomorphism. Raises ValueError if the file holds no such thing."""
+    found = load(path)
+    if not isinstance(found, Diffeo):
+        raise ValueError(f"{path} holds a law ({type(found).__name__}), and a diffeomorphism is expected.")
+    return found
 
 
 def describe(path: str | Path) -> dict[str, Any]:
@@ -62,7 +71,7 @@ def _read(path: str | Path) -> tuple[Any, dict[str, Any]]:
 
 def encode(value: Any) -> Any:
     """An object as nested dicts of tensors, numbers and strings: its class's name and what to call it with."""
-    if isinstance(value, (Field, Diffeo, Head, ReadOutLoss)):
+    if isinstance(value, (Field, Diffeo, Head, Law, ReadOutLoss)):
         return {"class": type(value).__name__} | {k: encode(v) for k, v in value.arguments().items()}
     if dataclasses.is_dataclass(value) and isinstance(value, KINDS):
         names = [f.name for f in dataclasses.fields(value) if f.compare]
@@ -75,7 +84,7 @@ def encode(value: Any) -> Any:
         return value
     raise ValueError(
         f"{type(value).__name__} cannot be saved: a file holds tensors, numbers, and this library's own kernels, "
-        "solvers, fields, heads, losses with a read-out and diffeomorphisms."
+        "solvers, fields, heads, laws, losses with a read-out and diffeomorphisms."
     )
 
 
@@ -93,6 +102,6 @@ def decode(value: Any) -> Any:
 
 def known() -> dict[str, type]:
     """Every class that a file may name."""
-    modules = (grid, kernels, solvers, fields, flows, heads, losses)
+    modules = (grid, kernels, solvers, fields, flows, heads, laws, losses)
     classes = [item for module in modules for item in vars(module).values() if isinstance(item, type)]
     return {c.__name__: c for c in classes if issubclass(c, KINDS) and not getattr(c, "__abstractmethods__", None)}

@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from diffeo.core import Inverse
-from diffeo.io.transform import describe, load, save
+from diffeo.io.transform import decode, describe, encode, load, save
+from diffeo.io.tree import load_tree, save_tree
+from diffeo.laws import Gaussian, Mixture, Transported, Uniform
 from tests import zoo
 from tests.oracles import cloud, distance
 
@@ -36,3 +38,22 @@ def test_inverses_and_compositions_come_back(entry, tmp_path):
     save(tmp_path / "phi.safetensors", phi)
     with torch.no_grad():
         assert torch.equal(load(tmp_path / "phi.safetensors")(x), phi(x))
+
+
+@pytest.mark.parametrize("kind", [Gaussian, Mixture, Uniform, Transported])
+def test_laws_are_described_as_maps_are(kind, tmp_path):
+    """In a file among other things; with their state they come back to the last bit."""
+    x = cloud(5, 2)
+    law = Gaussian(torch.tensor([0.3, -1.0]).double(), torch.tensor([[0.7, 0.0], [0.2, 1.3]]).double())
+    if kind is Mixture:
+        law = Mixture(torch.tensor([0.3, 0.7]).double(), cloud(2, 2), torch.stack([law.factor, 2 * law.factor]))
+    elif kind is Uniform:
+        law = Uniform(x.amin(0), x.amax(0))
+    elif kind is Transported:
+        law = Transported(zoo.affine(2, torch.float64, 3), law)
+    save_tree(tmp_path / "law.safetensors", {"law": encode(law), "state": dict(law.state_dict())})
+    tree, _ = load_tree(tmp_path / "law.safetensors")
+    again = decode(tree["law"])
+    again.load_state_dict(tree["state"])
+    assert type(again) is kind
+    assert torch.equal(again.log_prob(x), law.log_prob(x))
