@@ -27,6 +27,7 @@ from .fields import PerceptronField as PerceptronField
 from .fields import ReLU as ReLU
 from .fields import Tanh as Tanh
 from .fields import TrainedConvField as TrainedConvField
+from .fields import TrainedKernelField as TrainedKernelField
 from .fit import LBFGS as LBFGS
 from .fit import Batches as Batches
 from .fit import Cosine as Cosine

@@ -30,6 +30,7 @@ from diffeo.fields import (
     ReLU,
     Tanh,
     TrainedConvField,
+    TrainedKernelField,
 )
 from diffeo.flows import (
     Affine,
@@ -255,6 +256,13 @@ def trained_conv_field(d: int, dtype: torch.dtype, seed: int) -> TrainedConvFiel
     return TrainedConvField(shape, hidden=6, scale=2.0, seed=seed, radius=0.8, weights=weights)
 
 
+def trained_kernel_field(kernel: Radial) -> Callable[[int, torch.dtype, int], TrainedKernelField]:
+    """Builder of a `TrainedKernelField`."""
+    return lambda d, dtype, seed: TrainedKernelField(
+        kernel, controls(d, dtype, seed), momenta(d, dtype, seed), torch.tensor([0.1 + 0.01 * (seed % 10)], dtype=dtype)
+    )
+
+
 CONV_FIELDS = [Entry("ConvField", conv_field)]
 FIELDS_OF_KERNELS = [*KERNEL_FIELDS, *GRID_FIELDS, *FEATURE_FIELDS]  # radial ones
 CONTRACTIVE_FIELDS = [
@@ -262,7 +270,16 @@ CONTRACTIVE_FIELDS = [
     Entry("Contractive(FeatureField)", lambda *arguments: Contractive(FEATURE_FIELDS[0].make(*arguments), 4.0)),
 ]
 TRAINED_CONV_FIELD = Entry("TrainedConvField", trained_conv_field, smooth=1e-6)
-NONLINEAR_FIELDS = [*PERCEPTRON_FIELDS, TRAINED_CONV_FIELD, *CONTRACTIVE_FIELDS]  # in their parameters
+TRAINED_KERNEL_FIELDS = [
+    Entry("TrainedKernelField(Gaussian)", trained_kernel_field(GaussianKernel(0.7))),
+    Entry("TrainedKernelField(sum of kernels)", trained_kernel_field(KERNELS[-1])),
+]
+NONLINEAR_FIELDS = [  # in their parameters
+    *PERCEPTRON_FIELDS,
+    TRAINED_CONV_FIELD,
+    *TRAINED_KERNEL_FIELDS,
+    *CONTRACTIVE_FIELDS,
+]
 FIELDS = [*KERNEL_FIELDS, *GRID_FIELDS, *LINEAR_FIELDS, *CONV_FIELDS, *NONLINEAR_FIELDS]
 
 
@@ -407,6 +424,8 @@ DIFFEOS = [
     Entry("Flow(FeatureField)", field_flow(feature_field(GAUSSIAN), 4, solver=Midpoint())),
     Entry("Flow(PerceptronField)", field_flow(perceptrons(GELU()), 4)),
     Entry("Flow(FrozenPerceptronField)", field_flow(frozen_perceptrons(Tanh()), 4, solver=Heun())),
+    Entry("Flow(TrainedKernelField)", field_flow(trained_kernel_field(GAUSSIAN), 5)),
+    Entry("Flow(TrainedKernelField, RK4)", field_flow(trained_kernel_field(CauchyKernel(0.8)), 3, solver=RK4())),
     Entry("Flow(adaptive)", flow(InverseMultiquadricKernel(0.6), 2, solver=Adaptive()), inexact=1e-5),
     Entry("Descent", descent),
     Entry("FieldDescent(FeatureField)", field_descent(feature_field(GAUSSIAN))),

@@ -9,6 +9,7 @@ from diffeo.fields.kernel_field import KernelField
 from diffeo.fields.linear import FeatureExpansion, LinearField, PlaneWaveField
 from diffeo.fields.perceptron_field import FrozenPerceptronField, PerceptronField
 from diffeo.fields.trained_conv_field import TrainedConvField
+from diffeo.fields.trained_kernel_field import TrainedKernelField
 
 __all__ = [
     "GELU",
@@ -27,4 +28,5 @@ __all__ = [
     "SampledField",
     "Tanh",
     "TrainedConvField",
+    "TrainedKernelField",
 ]

@@ -77,7 +77,7 @@ class KernelField(WithMomenta, LinearField):
 
     def divergence(self, x: Tensor) -> Tensor:
         """div v(x), shape (n,)."""
-        return reductions.divergence(self.kernel, x, self.controls, self.momenta)
+        return self.at(self.controls).divergence(x)
 
     def sqnorm(self) -> Tensor:
         """‖v‖²_V = Σ_ij k(c_i, c_j) a_i·a_j."""
@@ -117,19 +117,41 @@ class KernelField(WithMomenta, LinearField):
 
 
 class PlainField:
-    """Σ_j K(·, c_j) a_j for tensors as they are: what the layers of flows compute with."""
+    """Σ_j k(|x − c_j|²/s²) a_j for tensors as they are: what the layers of flows compute with.
 
-    def __init__(self, kernel: Radial, controls: Tensor, momenta: Tensor) -> None:
-        self.kernel, self.controls, self.momenta = kernel, controls, momenta
+    Args:
+        kernel: with the function k.
+        controls, momenta: c and a, shape (m, d).
+        scale: s, shape (1,); 1 if left out.
+    """
+
+    def __init__(self, kernel: Radial, controls: Tensor, momenta: Tensor, scale: Tensor | None = None) -> None:
+        self.kernel, self.controls, self.momenta, self.scale = kernel, controls, momenta, scale
 
     def __call__(self, x: Tensor) -> Tensor:
         """v(x), shape (n, d)."""
-        return reductions.product(self.kernel, x, self.controls, self.momenta)
+        x, controls = self._stretched(x)
+        return reductions.product(self.kernel, x, controls, self.momenta)
 
     def jacobian(self, x: Tensor) -> Tensor:
         """Dv(x), shape (n, d, d)."""
-        return reductions.jacobian(self.kernel, x, self.controls, self.momenta)
+        x, controls = self._stretched(x)
+        jacobian = reductions.jacobian(self.kernel, x, controls, self.momenta)
+        return jacobian if self.scale is None else jacobian / self.scale
+
+    def divergence(self, x: Tensor) -> Tensor:
+        """div v(x), shape (n,)."""
+        x, controls = self._stretched(x)
+        divergence = reductions.divergence(self.kernel, x, controls, self.momenta)
+        return divergence if self.scale is None else divergence / self.scale
 
     def sqnorm(self) -> Tensor:
         """‖v‖²_V."""
         return (self.momenta * self(self.controls)).sum()
+
+    def _stretched(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Positions and controls in units of s."""
+        if self.scale is None:
+            return x, self.controls
+        reductions.check_positions(x, self.controls)
+        return x / self.scale, self.controls / self.scale
