@@ -13,12 +13,14 @@ from .core import Loss as Loss
 from .core import Shape as Shape
 from .core import Solver as Solver
 from .core import objective as objective
+from .estimators import DensityFlow as DensityFlow
 from .estimators import ResNetClassifier as ResNetClassifier
 from .estimators import ResNetRegressor as ResNetRegressor
 from .fields import GELU as GELU
 from .fields import Activation as Activation
 from .fields import Contractive as Contractive
 from .fields import ConvField as ConvField
+from .fields import DipoleField as DipoleField
 from .fields import FeatureField as FeatureField
 from .fields import FrozenPerceptronField as FrozenPerceptronField
 from .fields import GridField as GridField
@@ -41,6 +43,7 @@ from .fit import Record as Record
 from .fit import Schedule as Schedule
 from .fit import fit as fit
 from .flows import Affine as Affine
+from .flows import Bounded as Bounded
 from .flows import Descent as Descent
 from .flows import Exponential as Exponential
 from .flows import FieldDescent as FieldDescent
@@ -79,8 +82,11 @@ from .kernels import Unoriented as Unoriented
 from .laws import Gaussian as Gaussian
 from .laws import Law as Law
 from .laws import Mixture as Mixture
+from .laws import TorchLaw as TorchLaw
 from .laws import Transported as Transported
 from .laws import Uniform as Uniform
+from .laws import Wrapped as Wrapped
+from .laws import unwrapped as unwrapped
 from .losses import CompoundLoss as CompoundLoss
 from .losses import CrossEntropyLoss as CrossEntropyLoss
 from .losses import CurrentLoss as CurrentLoss

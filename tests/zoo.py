@@ -7,6 +7,7 @@ Things that know no dimension (kernels, backends, solvers) are listed as they ar
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +35,7 @@ from diffeo.fields import (
 )
 from diffeo.flows import (
     Affine,
+    Bounded,
     Descent,
     Exponential,
     FieldDescent,
@@ -335,6 +337,13 @@ def affine(d: int, dtype: torch.dtype, seed: int) -> Affine:
     return Affine(matrix.to(dtype), cloud(1, d, dtype, seed=3000 + seed)[0])
 
 
+def bounded(d: int, dtype: torch.dtype, seed: int) -> Bounded:
+    """A box around the cloud, half-spaces that hold it: bounds on both sides, below, above."""
+    low = torch.tensor([-2.6, -math.inf, -2.7], dtype=dtype)[:d] - 0.2 * (seed % 10)
+    high = torch.tensor([2.8, 3.0, math.inf], dtype=dtype)[:d]
+    return Bounded(low, high, torch.tensor([1.0, 2.0, 3.0], dtype=dtype)[:d])
+
+
 def learned_affine(penalty: float = 0.0, diagonal: bool = False) -> Callable[[int, torch.dtype, int], LearnedAffine]:
     """Builder of a `LearnedAffine`."""
 
@@ -434,6 +443,7 @@ DIFFEOS = [
     Entry("LearnedAffine", learned_affine()),
     Entry("LearnedAffine(penalized)", learned_affine(0.3)),
     Entry("LearnedAffine(diagonal)", learned_affine(0.3, diagonal=True)),
+    Entry("Bounded", bounded),
     Entry("Compose", compose),
     Entry("Inverse(Flow of GridField)", inverse, smooth=1e-6),
     Entry("Flow(GridField, Midpoint)", grid_flow(GAUSSIAN, 3, refine=2, solver=Midpoint()), (2, 3), smooth=1e-6),

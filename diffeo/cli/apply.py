@@ -46,10 +46,10 @@ def apply(
     check_folder(out.parent)
     from diffeo.cli.maps import check_dimension
     from diffeo.io import read, write
-    from diffeo.io.transform import load
+    from diffeo.io.transform import load_map
     from diffeo.shapes import Image
 
-    phi, source = load(transform), read(shape)
+    phi, source = load_map(transform), read(shape)
     check_dimension(phi, source)
     if isinstance(source, Image):
         canvas = _canvas(transform, source, reference, inverse)

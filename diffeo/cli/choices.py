@@ -160,9 +160,9 @@ def transform(file: Path | None) -> Any:
     """The map in a transform file."""
     if file is None:
         return None
-    from diffeo.io.transform import load
+    from diffeo.io.transform import load_map
 
-    return load(file)
+    return load_map(file)
 
 
 def dtype(choice: DType | None) -> Any:

@@ -40,12 +40,12 @@ def _shape(file: Path) -> dict[str, Any]:
 
 def _transform(file: Path) -> dict[str, Any]:
     from diffeo.cli.maps import dimension, structure
-    from diffeo.io.transform import describe, load
+    from diffeo.io.transform import describe, load_map
     from diffeo.io.tree import load_tree
 
     if load_tree(file)[1].get("format") == MODEL:
         return _model(file)
-    phi = load(file)
+    phi = load_map(file)
     return structure(phi) | {"dimension": dimension(phi), "energy": float(phi.energy().detach())} | describe(file)
 
 

@@ -2,6 +2,7 @@
 
 from diffeo.core import Compose, Inverse
 from diffeo.flows.affine import Affine
+from diffeo.flows.columns import Bounded
 from diffeo.flows.descent import Descent
 from diffeo.flows.epdiff import GridGeodesic
 from diffeo.flows.exponential import Exponential
@@ -16,6 +17,7 @@ from diffeo.flows.learned_affine import LearnedAffine
 
 __all__ = [
     "Affine",
+    "Bounded",
     "Compose",
     "Descent",
     "Exponential",

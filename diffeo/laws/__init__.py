@@ -3,5 +3,8 @@
 from diffeo.laws.base import Law as Law
 from diffeo.laws.gaussian import Gaussian as Gaussian
 from diffeo.laws.mixture import Mixture as Mixture
+from diffeo.laws.torch_law import TorchLaw as TorchLaw
 from diffeo.laws.transported import Transported as Transported
 from diffeo.laws.uniform import Uniform as Uniform
+from diffeo.laws.wrapped import Wrapped as Wrapped
+from diffeo.laws.wrapped import unwrapped as unwrapped

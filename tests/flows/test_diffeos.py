@@ -160,7 +160,7 @@ def test_energies_are_not_negative(entry, d, seed):
     energy = entry(d, seed=seed % 1000).energy()
     assert energy.shape == ()
     assert energy >= 0
-    assert bool(energy > 0) == (entry.name not in ("Affine", "LearnedAffine"))
+    assert bool(energy > 0) == (entry.name not in ("Affine", "LearnedAffine", "Bounded"))
 
 
 @diffeos
@@ -169,7 +169,7 @@ def test_without_velocity_there_is_no_motion_and_no_energy(entry, d):
     with torch.no_grad():
         for p in phi.parameters():
             p.zero_()
-    if entry.name in ("Affine", "Compose", "Warp", "GridDescent"):
+    if entry.name in ("Affine", "Bounded", "Compose", "Warp", "GridDescent"):
         return  # these have no parameters
     rounding = 1e-14 if entry.inexact else 0.0
     assert phi.energy() == 0
