@@ -84,14 +84,14 @@ class Features:
     Attributes:
         columns: what they are.
         width: how many columns the table had in all.
-        position: which of them, from 0, was the target.
+        position: which of them, from 0, was the target; None if there was none.
         named: whether it had a header.
         places: which of them, from 0, the used ones were.
     """
 
     columns: tuple[Feature, ...]
     width: int
-    position: int
+    position: int | None
     named: bool
     places: tuple[int, ...]
 
@@ -109,7 +109,7 @@ class Features:
     def of(
         cls,
         records: Records,
-        target: str,
+        target: str | None,
         only: Sequence[str] = (),
         without: Collection[str] = (),
         categorical: Collection[str] = (),
@@ -118,7 +118,7 @@ class Features:
 
         Args:
             records: the table.
-            target: the column that is to be predicted.
+            target: the column that is to be predicted; None if there is none.
             only: the columns to use; all others by default.
             without: columns to leave out.
             categorical: columns whose numbers are only names.
@@ -138,7 +138,8 @@ class Features:
             reason = notes[0].rstrip(".") if notes else "it has no other columns than the target"
             raise ValueError(f"{records.source}: nothing is left to learn from: {reason[0].lower()}{reason[1:]}.")
         places = tuple(records.names.index(feature.name) for feature in kept)
-        found = cls(tuple(kept), len(records.names), records.names.index(target), records.named, places)
+        position = None if target is None else records.names.index(target)
+        found = cls(tuple(kept), len(records.names), position, records.named, places)
         return found, _shortened(notes)
 
     def matrix(self, records: Records, lenient: bool = False) -> tuple[Matrix, list[str]]:
@@ -152,7 +153,7 @@ class Features:
         parts, told = zip(*(feature.numbers(records, lenient) for feature in self.columns), strict=True)
         return np.hstack(parts), [sentence for sentences in told for sentence in sentences]
 
-    def arranged(self, records: Records, target: str) -> tuple[Records, list[str]]:
+    def arranged(self, records: Records, target: str | None = None) -> tuple[Records, list[str]]:
         """A table with these columns by their names, and what was decided, a sentence each.
 
         Without a header they are told by their places: there must be as many as in the training table, or one less, the
@@ -160,34 +161,36 @@ class Features:
 
         Raises: ValueError if columns are missing.
         """
-        if records.named and self.named:
+        if records.named and (self.named or all(feature.name in records.names for feature in self.columns)):
             return records, self._matched(records, target)
-        if len(records.names) not in (self.width, self.width - 1):
+        if len(records.names) not in (self.width, self.width - (self.position is not None)):
+            less = "" if self.position is None else f", or {self.width - 1} without the target"
             raise ValueError(
                 f"{records.source} has {_columns(len(records.names))}, and {self.width} are expected as in the "
-                f"training table, or {self.width - 1} without the target."
+                f"training table{less}."
             )
         names = [f"#{k}" for k in range(self.width)]
         for place, feature in zip(self.places, self.columns, strict=True):
             names[place] = feature.name
-        names[self.position] = target
-        if len(records.names) < self.width:
-            del names[self.position]
+        if self.position is not None and target is not None:
+            names[self.position] = target
+            if len(records.names) < self.width:
+                del names[self.position]
         notes = []
         if self.named != records.named:
             notes = ["Only one of the two tables has a header: columns are matched by their order."]
         return dataclasses.replace(records, names=tuple(names)), notes
 
-    def _matched(self, records: Records, target: str) -> list[str]:
+    def _matched(self, records: Records, target: str | None) -> list[str]:
         wanted = [feature.name for feature in self.columns]
         absent = [name for name in wanted if name not in records.names]
         if absent:
             raise ValueError(
                 f"{records.source} lacks {'the column' if len(absent) == 1 else f'{len(absent)} columns,'} "
-                f"{_listed(absent)}, from which was learned; it has {_listed(records.names)}."
+                f"{listed(absent)}, from which was learned; it has {listed(records.names)}."
             )
         extra = [name for name in records.names if name not in wanted and name != target]
-        return [f"Not used: {_listed(extra)}."] if extra else []
+        return [f"Not used: {listed(extra)}."] if extra else []
 
     def state(self) -> dict[str, Any]:
         """Everything, as JSON can hold it."""
@@ -242,7 +245,14 @@ def _columns(count: int) -> str:
     return "1 column" if count == 1 else f"{count:,} columns"
 
 
-def _listed(names: Sequence[str]) -> str:
+def about_unknown(places: Sequence[str]) -> list[str]:
+    """A sentence about each of three entries that were taken for unknown, and how many more there are."""
+    notes = [f"Taken for unknown: {place}." for place in places[:3]]
+    return [*notes, f"Taken for unknown: {len(places) - 3:,} more entries."] if len(places) > 3 else notes
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in quotes, six of them, and how many more there are."""
     return ", ".join(map(repr, names[:6])) + (f" and {len(names) - 6:,} more" if len(names) > 6 else "")
 
 
