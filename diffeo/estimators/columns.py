@@ -1,0 +1,85 @@
+"""Whether the columns of a table have a joint density at all, and which rows are held out."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from diffeo.estimators.standardization import Standardization
+
+OUTLYING = 1e-7  # of the spread: where the middle half of a column is narrower, its spread is that of a few outliers
+SAME = 1e-10  # one minus the correlation of columns that are the same but for rounding
+
+
+def check_density(rows: NDArray[np.float64], who: str, names: list[str]) -> None:
+    """Raise ValueError where rows, shape (n, d), cannot have a density; integers are taken for real numbers.
+
+    Fewer rows than columns are enough for a density that is smoothed; one is not.
+    """
+    n, d = rows.shape
+    label = [f"{k} ({names[k]})" if k < len(names) else str(k) for k in range(d)]
+    if n < 2:
+        raise ValueError(f"{who} expects two rows or more (n_samples), and got {n} sample.")
+    constant = np.flatnonzero(rows.max(0) == rows.min(0))
+    if len(constant):
+        raise ValueError(
+            f"{who} expects columns that vary: column {label[constant[0]]} is {rows[0, constant[0]]:g} in all {n} "
+            "rows, and has no density; leave it out."
+        )
+    z = Standardization.of(rows).forward(rows)
+    low, high = np.quantile(z, [0.25, 0.75], axis=0)
+    varied = np.array([len(np.unique(column)) > max(2, n // 10) for column in rows.T])
+    outlying = np.flatnonzero((high - low < OUTLYING) & varied)
+    if len(outlying):
+        k = outlying[0]
+        worst = int(np.abs(z[:, k]).argmax())
+        raise ValueError(
+            f"{who} expects columns of one order of magnitude each: against {rows[worst, k]:g} in row {worst} of "
+            f"column {label[k]}, all other rows are the same number; leave such rows out, or take logarithms."
+        )
+    if n > d:
+        _check_independent(z, who, label)
+
+
+def _check_independent(z: NDArray[np.float64], who: str, label: list[str]) -> None:
+    """Raise ValueError where standardized columns are the same, or follow from others."""
+    correlation = np.abs(z.T @ z) / len(z)
+    same = np.argwhere(np.triu(correlation, 1) > 1 - SAME)
+    if len(same):
+        i, j = same[0]
+        raise ValueError(
+            f"{who} expects columns that are not copies: columns {label[i]} and {label[j]} say the same, and together "
+            "they have no density; leave one out."
+        )
+    values, vectors = np.linalg.eigh(z.T @ z / len(z))
+    if values[0] < SAME and len(np.unique(z, axis=0)) > z.shape[1]:
+        involved = [label[k] for k in np.flatnonzero(np.abs(vectors[:, 0]) > 1e-4)]
+        raise ValueError(
+            f"{who} expects columns of which none follows from others: there is a linear relation between columns "
+            f"{', '.join(involved)}, and together they have no density; leave one of them out."
+        )
+
+
+def check_within(
+    rows: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64], who: str, names: list[str]
+) -> None:
+    """Raise ValueError unless rows, shape (n, d), lie strictly within the bounds, shape (d,)."""
+    outside = ~((rows > low) & (rows < high))
+    if not outside.any():
+        return
+    k = int(outside.any(0).argmax())
+    row = int(outside[:, k].argmax())
+    name = f" ({names[k]})" if k < len(names) else ""
+    raise ValueError(
+        f"{who} expects column {k}{name} strictly between {low[k]:g} and {high[k]:g}: {int(outside[:, k].sum())} rows "
+        f"are not, the first row {row} with {rows[row, k]:g}; correct them, or give wider bounds."
+    )
+
+
+def split(rows: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Two parts of the rows, drawn at random: what is trained on, and what is held out; at least one row each."""
+    held = min(max(round(fraction * len(rows)), 1), len(rows) - 1)
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
+    return rows[order[held:]], rows[order[:held]]
