@@ -23,6 +23,7 @@ from diffeo.fields import (
     Activation,
     Contractive,
     ConvField,
+    DipoleField,
     FeatureField,
     FrozenPerceptronField,
     GridField,
@@ -265,8 +266,19 @@ def trained_kernel_field(kernel: Radial) -> Callable[[int, torch.dtype, int], Tr
     )
 
 
+def dipole_field(kernel: Radial, size: float = 0.4) -> Callable[[int, torch.dtype, int], DipoleField]:
+    """Builder of a `DipoleField`."""
+
+    def make(d: int, dtype: torch.dtype, seed: int) -> DipoleField:
+        strengths = cloud(CONTROLS, 1, dtype, seed=2500 + seed, size=size / 4)[:, 0]
+        return DipoleField(kernel, controls(d, dtype, seed), momenta(d, dtype, seed, size), strengths)
+
+    return make
+
+
 CONV_FIELDS = [Entry("ConvField", conv_field)]
-FIELDS_OF_KERNELS = [*KERNEL_FIELDS, *GRID_FIELDS, *FEATURE_FIELDS]  # radial ones
+DIPOLE_FIELDS = [Entry(f"DipoleField({named(kernel)})", dipole_field(kernel)) for kernel in FIELD_KERNELS]
+FIELDS_OF_KERNELS = [*KERNEL_FIELDS, *GRID_FIELDS, *FEATURE_FIELDS, *DIPOLE_FIELDS]  # radial ones
 CONTRACTIVE_FIELDS = [
     Entry("Contractive(KernelField)", lambda *arguments: Contractive(field(GaussianKernel(0.7))(*arguments), 1.5)),
     Entry("Contractive(FeatureField)", lambda *arguments: Contractive(FEATURE_FIELDS[0].make(*arguments), 4.0)),
@@ -282,7 +294,7 @@ NONLINEAR_FIELDS = [  # in their parameters
     *TRAINED_KERNEL_FIELDS,
     *CONTRACTIVE_FIELDS,
 ]
-FIELDS = [*KERNEL_FIELDS, *GRID_FIELDS, *LINEAR_FIELDS, *CONV_FIELDS, *NONLINEAR_FIELDS]
+FIELDS = [*KERNEL_FIELDS, *GRID_FIELDS, *LINEAR_FIELDS, *CONV_FIELDS, *DIPOLE_FIELDS, *NONLINEAR_FIELDS]
 
 
 def geodesic(kernel: Radial, **options: Any) -> Callable[[int, torch.dtype, int], Diffeo]:
@@ -317,6 +329,16 @@ def descent(d: int, dtype: torch.dtype, seed: int) -> Descent:
     phi = Descent(GaussianKernel(0.7))
     for k in range(3):
         phi.append(controls(d, dtype, 10 * seed + k), momenta(d, dtype, 10 * seed + k, size=0.15))
+    return phi
+
+
+def dipole_descent(d: int, dtype: torch.dtype, seed: int) -> Descent:
+    """A layer of momenta, and two that have dipoles, too."""
+    phi = Descent(Matern52Kernel(0.9))
+    phi.append(controls(d, dtype, 10 * seed), momenta(d, dtype, 10 * seed, size=0.15))
+    for k in (1, 2):
+        field = dipole_field(phi.kernel, size=0.15)(d, dtype, 10 * seed + k)
+        phi.append(field.controls, field.momenta, field.strengths)
     return phi
 
 
@@ -437,6 +459,7 @@ DIFFEOS = [
     Entry("Flow(TrainedKernelField, RK4)", field_flow(trained_kernel_field(CauchyKernel(0.8)), 3, solver=RK4())),
     Entry("Flow(adaptive)", flow(InverseMultiquadricKernel(0.6), 2, solver=Adaptive()), inexact=1e-5),
     Entry("Descent", descent),
+    Entry("Descent(dipoles)", dipole_descent),
     Entry("FieldDescent(FeatureField)", field_descent(feature_field(GAUSSIAN))),
     Entry("FieldDescent(PerceptronField)", field_descent(perceptrons(Tanh()))),
     Entry("Affine", affine),

@@ -183,6 +183,34 @@ def jacobian_pull_source(alg: Algebra, jets: tuple[Jet, ...], i: Any, j: Any) ->
     return (-2 * k1) * Ab - (4 * k2 * alg.dot(Ab, D)) * D, grad_b
 
 
+# ---- the same where points b_j and dipoles w_j both pull: v(x) = Σ_j k b_j + w_j ∇_y k, with ∇_y k = −2k' D
+
+
+@formula(rows="x", columns="y b w")
+def dipoles(alg: Algebra, jets: tuple[Jet, ...], i: Any, j: Any) -> tuple[Any, ...]:
+    """v(x_i)."""
+    D = i.x - j.y
+    k, k1, *_ = jets[0].jet(alg.dot(D, D))
+    return (k * j.b - (2 * k1 * j.w) * D,)
+
+
+@formula(rows="x", columns="y b w")
+def dipoles_divergence(alg: Algebra, jets: tuple[Jet, ...], i: Any, j: Any) -> tuple[Any, ...]:
+    """div v(x_i) is the first output, and d times the second."""
+    D = i.x - j.y
+    u = alg.dot(D, D)
+    _, k1, k2 = jets[0].jet(u)
+    return 2 * k1 * alg.dot(D, j.b) - 4 * k2 * u * j.w, -2 * k1 * j.w
+
+
+@formula(rows="x", columns="y b w", matrices=True)
+def dipoles_jacobian(alg: Algebra, jets: tuple[Jet, ...], i: Any, j: Any) -> tuple[Any, ...]:
+    """Dv(x_i) is the first output, and the second times the identity."""
+    D = i.x - j.y
+    _, k1, k2 = jets[0].jet(alg.dot(D, D))
+    return alg.outer((2 * k1) * j.b - (4 * k2 * j.w) * D, D), -2 * k1 * j.w
+
+
 # ---- kernel products of measures (MATH.md §2): value and gradient in one pass. The second jet is o(z), o'(z).
 
 

@@ -3,6 +3,7 @@
 from diffeo.fields.activations import GELU, Activation, ReLU, Tanh
 from diffeo.fields.contractive import Contractive
 from diffeo.fields.conv_field import ConvField
+from diffeo.fields.dipole_field import DipoleField
 from diffeo.fields.feature_field import FeatureField
 from diffeo.fields.grid_field import GridField, SampledField
 from diffeo.fields.kernel_field import KernelField
@@ -16,6 +17,7 @@ __all__ = [
     "Activation",
     "Contractive",
     "ConvField",
+    "DipoleField",
     "FeatureExpansion",
     "FeatureField",
     "FrozenPerceptronField",

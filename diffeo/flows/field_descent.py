@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,8 @@ class FieldDescent(Greedy):
     Fields that are linear in their unknowns have a steepest descent in V: u = −Σ_i K(·, x_i) ∇_i D, which ``gather``
     gives. Others are fitted to it: inner weights are drawn, and all weights climb Σ_i −∇_i D · u(x_i) − ½‖u‖² from
     the gradient in V there, which is functional gradient boosting (Mason, Baxter, Bartlett & Frean, NeurIPS 1999;
-    Friedman, Ann. Statist. 2001) with residual layers. In both cases h Lip(u) < 1 certifies every layer.
+    Friedman, Ann. Statist. 2001) with residual layers. In both cases h Lip(u) < 1 certifies every layer. What losses
+    of `Samples` say of log-volumes, divergences take up.
 
     Args:
         field: the family. A copy is kept; its coefficients do not matter.
@@ -71,13 +72,14 @@ class FieldDescent(Greedy):
             return self.field.redrawn(self.seed + k)
         return copy.deepcopy(self.field, {id(b): b for b in self.field.buffers()})
 
-    def steepest(self, x: Tensor, gradient: Tensor) -> Field | None:
+    def steepest(self, x: Tensor, gradient: Tensor, spread: Tensor | None = None) -> Field | None:
         """The steepest descent in V, or the best that L-BFGS finds."""
-        field = self.blank(len(self.fields))
+        field, work = self.blank(len(self.fields)), Work(x, -gradient, None if spread is None else -spread)
         if isinstance(field, LinearField):
+            coefficients = gathered(field, work)
             with torch.no_grad():
-                field.coefficients.copy_(field.gather(x, -gradient))
-        elif not climb(field.requires_grad_(True), x, -gradient, self.refine):
+                field.coefficients.copy_(coefficients)
+        elif not climb(field.requires_grad_(True), work, self.refine):
             return None
         return field.requires_grad_(False)
 
@@ -124,15 +126,39 @@ class FieldDescent(Greedy):
         return f"redraw={self.redraw}, seed={self.seed}, refine={self.refine}"
 
 
-def climb(field: Field, x: Tensor, p: Tensor, steps: int) -> bool:
-    r"""Fit a field to Σ_i p_i·u(x_i) − ½‖u‖²: from its gradient in V at the start by L-BFGS; False where that is 0.
+class Work(NamedTuple):
+    """Σ_i p_i·u(x_i) + q_i div u(x_i), as a function of u."""
 
-    p is scaled so that the gradient has norm 1: then inner weights, which are of that size, move as much as outer ones.
+    x: Tensor
+    p: Tensor
+    q: Tensor | None = None
+
+    def of(self, field: Field) -> Tensor:
+        """A scalar."""
+        total = (self.p * field(self.x)).sum()
+        return total if self.q is None else total + self.q @ field.divergence(self.x)
+
+
+def gathered(field: LinearField, work: Work) -> Tensor:
+    """The coefficients whose product with those of any field is the work on it."""
+    theta = field.gather(work.x, work.p)
+    if work.q is None:
+        return theta
+    with torch.enable_grad():
+        of_divergence = work.q @ field.requires_grad_(True).divergence(work.x)
+    return theta + torch.autograd.grad(of_divergence, field.coefficients)[0]
+
+
+def climb(field: Field, work: Work, steps: int) -> bool:
+    r"""Fit a field u to work(u) − ½‖u‖²: from its gradient in V at the start by L-BFGS; False where that is 0.
+
+    The work is scaled so that the gradient has norm 1: then inner weights, which are of that size, move as much as
+    outer ones.
     """
     parameters = list(field.parameters())
     start = [q.detach().clone() for q in parameters]
     with torch.enable_grad():
-        gradients = torch.autograd.grad((p * field(x)).sum(), parameters, allow_unused=True)
+        gradients = torch.autograd.grad(work.of(field), parameters, allow_unused=True)
     rates = {id(q): rate for q, rate in field.rates()}
 
     @torch.no_grad()
@@ -149,7 +175,7 @@ def climb(field: Field, x: Tensor, p: Tensor, steps: int) -> bool:
     def closure() -> Tensor:
         optimizer.zero_grad()
         with torch.enable_grad():
-            value = 0.5 * field.sqnorm() - (p / norm * field(x)).sum()
+            value = 0.5 * field.sqnorm() - work.of(field) / norm
             value.backward()
         return value.detach()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -29,8 +29,14 @@ class Greedy(Layered, Grown):
         self._reached: list[_Reached] = []
 
     @abstractmethod
-    def steepest(self, x: Tensor, gradient: Tensor) -> Field | None:
-        """A field along which the loss, with this gradient at points x, shape (n, d), falls; None if there is none."""
+    def steepest(self, x: Tensor, gradient: Tensor, spread: Tensor | None = None) -> Field | None:
+        """A field v along which Σ_i g_i·v(x_i) + s_i div v(x_i), the derivative of the loss, is least; None if none is.
+
+        Args:
+            x: the points, shape (n, d).
+            gradient: g, the gradient of the loss in the points, shape (n, d).
+            spread: s, that in their log-volumes, shape (n,); None where these do not count.
+        """
 
     @abstractmethod
     def add(self, field: Field, step: float) -> None:
@@ -47,16 +53,34 @@ class Greedy(Layered, Grown):
 
     def forward(self, x: Tensor) -> Tensor:
         """φ(x); points asked for again after growth go through the new layers only."""
+        return super().forward(x) if self._recording(x) else self._through(x, False)[0]
+
+    def with_volumes(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """φ(x) and the determinant of every layer on the way, shape (layers, n), remembered likewise."""
+        if self._recording(x):
+            return super().with_volumes(x)
+        moved, volumes = self._through(x, True)
+        return moved, torch.stack(volumes) if volumes else x.new_ones(0, len(x))
+
+    def _recording(self, x: Tensor) -> bool:
         recording = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *self.parameters()))
-        if recording or x.is_inference() or torch.is_inference_mode_enabled():
-            return super().forward(x)
+        return recording or x.is_inference() or torch.is_inference_mode_enabled()
+
+    def _through(self, x: Tensor, measured: bool) -> tuple[Tensor, list[Tensor]]:
+        """φ(x), and the determinants of the layers; unless they are asked for, those that are known."""
         versions = self._versions()
-        start, moved = next((r.resumed(x, versions) for r in self._reached if r.x is x), (0, x))
+        known = (r.resumed(x, versions) for r in self._reached if r.x is x and (r.measured or not measured))
+        start, moved, volumes = next(known, (0, x, []))
         for layer in self.layers()[start:]:
-            moved = layer(moved)
+            if measured:
+                moved, volume = layer.with_volume(moved)
+                volumes = [*volumes, volume]
+            else:
+                moved = layer(moved)
         kept = [r for r in self._reached if r.x is not x]
-        self._reached = [*kept[1 - self.REMEMBERED :], _Reached(x, version(x), versions, moved, version(moved))]
-        return moved
+        reached = _Reached(x, version(x), versions, moved, version(moved), volumes)
+        self._reached = [*kept[1 - self.REMEMBERED :], reached]
+        return moved, volumes
 
     def _versions(self) -> list[Any]:
         """Of everything that each layer rests on."""
@@ -66,26 +90,23 @@ class Greedy(Layered, Grown):
     def grow(self, pairs: Sequence[tuple[Any, Any]], loss: Loss) -> bool:
         """Add the layer id + h u along the steepest descent u; False where no step lowers D as it should."""
         moved = [self @ source for source, _ in pairs]
-        points, gradients, before = zip(
-            *(value_and_gradient(m, t, loss) for m, (_, t) in zip(moved, pairs, strict=True)), strict=True
-        )
-        direction = self.steepest(torch.cat(points), torch.cat(gradients))
+        forces = [force(m, t, loss) for m, (_, t) in zip(moved, pairs, strict=True)]
+        direction = self.steepest(*joined(forces))
         if direction is None:
             return False
         with torch.no_grad():
-            velocities = [direction(x) for x in points]
-            slope = -sum(float((g * v).sum()) for g, v in zip(gradients, velocities, strict=True))
+            trial, before = _Trial(direction), sum(f.value for f in forces)
+            slope = -sum(trial.rise(m.x, f) for m, f in zip(moved, forces, strict=True))
             if not slope > 0:
                 return False
-            step = min(2 * self._step, self.STRENGTH / float(direction.lipschitz()))
+            trial.size = min(2 * self._step, self.STRENGTH / float(direction.lipschitz()))
             for _ in range(self.HALVINGS):
-                trials = [m.with_positions(x + step * v) for m, x, v in zip(moved, points, velocities, strict=True)]
-                after = sum(float(loss(m, t)) for m, (_, t) in zip(trials, pairs, strict=True))
-                if after < sum(before) - 0.1 * step * slope:
-                    self.add(direction, step)
-                    self._step = step
+                after = sum(float(loss(trial @ m, t)) for m, (_, t) in zip(moved, pairs, strict=True))
+                if after < before - 0.1 * trial.size * slope:
+                    self.add(direction, trial.size)
+                    self._step = trial.size
                     return True
-                step /= 2
+                trial.size /= 2
         return False
 
     def energy(self) -> Tensor:
@@ -105,12 +126,18 @@ class _Reached(NamedTuple):
     layers: list[Any]
     moved: Tensor
     moved_version: Any
+    volumes: list[Tensor]
 
-    def resumed(self, x: Tensor, layers: list[Any]) -> tuple[int, Tensor]:
-        """The first layer still to pass, and the points there."""
+    @property
+    def measured(self) -> bool:
+        """Whether the determinants of all layers are known."""
+        return len(self.volumes) == len(self.layers)
+
+    def resumed(self, x: Tensor, layers: list[Any]) -> tuple[int, Tensor, list[Tensor]]:
+        """The first layer still to pass, the points there, and the determinants so far."""
         done = len(self.layers)
         unchanged = self.x_version == version(x) and self.moved_version == version(self.moved)
-        return (done, self.moved) if unchanged and self.layers == layers[:done] else (0, x)
+        return (done, self.moved, self.volumes) if unchanged and self.layers == layers[:done] else (0, x, [])
 
 
 def version(*tensors: Tensor) -> Any:
@@ -118,10 +145,86 @@ def version(*tensors: Tensor) -> Any:
     return [(t.data_ptr(), t._version) for t in tensors]
 
 
-def value_and_gradient(shape: Any, target: Any, loss: Loss) -> tuple[Tensor, Tensor, float]:
-    """Positions of the shape, the gradient of the loss in them, and the loss."""
-    x = shape.x.detach().requires_grad_()
+class Force(NamedTuple):
+    """What pulls at a shape: along a small layer id + v the loss changes by Σ_i g_i·v(x_i) + s_i div v(x_i)."""
+
+    x: Tensor
+    """The points, shape (n, d)."""
+    gradient: Tensor
+    """g, shape (n, d)."""
+    spread: Tensor | None
+    """s, shape (n,); None where volumes do not count."""
+    value: float
+    """The loss."""
+
+
+def force(shape: Any, target: Any, loss: Loss) -> Force:
+    """The loss of a moved shape made of points, and its gradients."""
+    copy, leaves = shape.differentiable()
     with torch.enable_grad():
-        value = loss(shape.with_positions(x), target)
-    (gradient,) = torch.autograd.grad(value, x)
-    return x.detach(), gradient, float(value.detach())
+        value = loss(copy, target)
+    gradient, *others = torch.autograd.grad(value, leaves, allow_unused=True)
+    gradient = torch.zeros_like(leaves[0]) if gradient is None else gradient
+    return Force(leaves[0].detach(), gradient, others[0] if others else None, float(value.detach()))
+
+
+def joined(forces: Sequence[Force]) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The forces on several shapes as those on one: points, gradients, spreads."""
+    spread = None
+    if any(f.spread is not None for f in forces):
+        spread = torch.cat([f.x.new_zeros(len(f.x)) if f.spread is None else f.spread for f in forces])
+    return torch.cat([f.x for f in forces]), torch.cat([f.gradient for f in forces]), spread
+
+
+class _Trial(Layered):
+    """id + h u alone, for one size h after another."""
+
+    def __init__(self, direction: Any, size: float = 0.0) -> None:
+        super().__init__()
+        self.velocity, self.size = _Remembering(direction), size
+
+    def layers(self) -> list[Layer]:
+        """One."""
+        return [FieldLayer(self.velocity, Euler(), 0.0, self.size)]
+
+    def rise(self, x: Tensor, f: Force) -> float:
+        """The derivative of the loss in h at 0, x being the points of the force."""
+        total = (f.gradient * self.velocity(x)).sum()
+        if f.spread is not None:
+            total = total + f.spread @ self.velocity.jacobian(x).diagonal(dim1=1, dim2=2).sum(1)
+        return float(total)
+
+    def energy(self) -> Tensor:
+        """½ h² ‖u‖²."""
+        return 0.5 * self.size**2 * self.velocity.field.sqnorm()
+
+    def arguments(self) -> dict[str, Any]:
+        """Direction and size."""
+        return {"direction": self.velocity.field, "size": self.size}
+
+    def rescaled(self, factor: float, shift: Tensor) -> _Trial:
+        """The direction in the other units."""
+        return _Trial(self.velocity.field.rescaled(factor, shift), self.size)
+
+
+class _Remembering:
+    """A velocity that is asked for at the same points again and again."""
+
+    def __init__(self, field: Any) -> None:
+        self.field = field
+        self._known: list[tuple[Callable[[Tensor], Tensor], Tensor, Tensor]] = []
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """v(x)."""
+        return self._once(self.field, x)
+
+    def jacobian(self, x: Tensor) -> Tensor:
+        """Dv(x)."""
+        return self._once(self.field.jacobian, x)
+
+    def _once(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        for asked, at, value in self._known:
+            if asked == function and at is x:
+                return value
+        self._known.append((function, x, function(x)))
+        return self._known[-1][-1]

@@ -18,7 +18,7 @@ from diffeo.fields import (
 )
 from diffeo.fit import fit
 from diffeo.flows import Descent, FieldDescent
-from diffeo.flows.field_descent import climb
+from diffeo.flows.field_descent import Work, climb
 from diffeo.heads import LinearReadOut
 from diffeo.kernels import GaussianKernel
 from diffeo.losses import CrossEntropyLoss, LandmarkLoss, SquaredLoss
@@ -103,7 +103,7 @@ def test_refined_inner_weights_climb_higher(seed):
     reached = {}
     for steps in (0, 20):
         u = FAMILIES["perceptrons"]().redrawn(seed)
-        assert climb(u, x, p, steps)
+        assert climb(u, Work(x, p), steps)
         with torch.no_grad():
             reached[steps] = float((p * u(x)).sum() / u.sqnorm().sqrt())
     linear = FAMILIES["perceptrons"]().redrawn(seed).linear()
