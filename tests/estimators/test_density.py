@@ -1,0 +1,215 @@
+"""A density is a density: it integrates to 1, in any units, within bounds and around circles, and its map inverts."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from diffeo import DensityFlow
+
+QUICK = {"max_iter": 2, "depth": 2, "width": 12, "components": 3}
+RNG = np.random.default_rng(0)
+ARC = np.stack([RNG.normal(size=400), RNG.normal(size=400)], 1)
+ARC[:, 1] = 0.3 * ARC[:, 1] + 0.5 * ARC[:, 0] ** 2
+UNITS = np.array([3.0, 500.0]), np.array([-20.0, 1e5])
+
+
+@pytest.fixture(scope="module")
+def arc():
+    return DensityFlow(max_iter=30, depth=3, width=20, components=2, random_state=1).fit(ARC)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
+@pytest.mark.slow
+@parametrize_with_checks([DensityFlow(**QUICK)])
+def test_it_is_an_estimator(estimator, check):
+    check(estimator)
+
+
+def grid(low, high, n):
+    """Points in the middle of the cells of a box, and the area of a cell."""
+    axes = [a + (b - a) * (np.arange(n) + 0.5) / n for a, b in zip(low, high, strict=True)]
+    area = math.prod((b - a) / n for a, b in zip(low, high, strict=True))
+    return np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(axes)), area
+
+
+def test_it_integrates_to_one(arc):
+    x, area = grid((-7, -7), (7, 14), 300)
+    assert np.exp(arc.score_samples(x)).sum() * area == pytest.approx(1, abs=1e-3)
+
+
+def test_it_is_better_than_a_gaussian(arc):
+    cloud = np.random.default_rng(5).normal(size=(2000, 2))
+    new = np.stack([cloud[:, 0], 0.3 * cloud[:, 1] + 0.5 * cloud[:, 0] ** 2], 1)
+    entropy = 1 + math.log(2 * math.pi) + math.log(0.3)
+    gaussian = 0.5 * np.linalg.slogdet(np.cov(ARC.T))[1] + 1 + math.log(2 * math.pi)
+    assert -arc.score(new) < gaussian - 0.3
+    assert -arc.score(new) > entropy - 0.1
+
+
+def test_the_map_inverts_to_rounding(arc):
+    np.testing.assert_allclose(arc.inverse_transform(arc.transform(ARC)), ARC, atol=1e-10)
+
+
+def test_the_density_is_that_of_the_map(arc):
+    """log p₀(φ(x)) + log|det Dφ(x)|, the determinant by automatic differentiation."""
+    x = torch.from_numpy(ARC[:20])
+    jacobian = torch.stack([torch.autograd.functional.jacobian(lambda y: arc.phi_(y[None])[0], row) for row in x])
+    expected = arc.law_.base.log_prob(arc.phi_(x)) + jacobian.det().log()
+    np.testing.assert_allclose(arc.log_prob(ARC[:20]), expected, atol=1e-8)
+
+
+def test_units_change_the_density_by_their_volume():
+    scale, shift = UNITS
+    here, there = (DensityFlow(**QUICK, dtype="float64").fit(x) for x in (ARC, scale * ARC + shift))
+    change = np.log(scale).sum()
+    np.testing.assert_allclose(there.log_prob(scale * ARC + shift) + change, here.log_prob(ARC), atol=1e-6)
+
+
+def test_samples_have_the_law(arc):
+    drawn, density = arc.sample(4000, random_state=0, return_log_prob=True)
+    np.testing.assert_allclose(density, arc.log_prob(drawn))
+    np.testing.assert_allclose(drawn, arc.sample(4000, random_state=0))
+    x, area = grid((-7, -7), (7, 14), 300)
+    p = np.exp(arc.log_prob(x)) * area
+    error = drawn.std(0) / math.sqrt(len(drawn))
+    assert (np.abs(drawn.mean(0) - p @ x) < 4.5 * error).all()
+    entropy = -(p * np.log(np.maximum(p / area, 1e-300))).sum()
+    assert -density.mean() == pytest.approx(entropy, abs=4.5 * density.std() / math.sqrt(len(drawn)))
+
+
+def test_seeds_decide_everything():
+    first, second = (DensityFlow(**QUICK, random_state=3).fit(ARC) for _ in range(2))
+    np.testing.assert_array_equal(first.log_prob(ARC), second.log_prob(ARC))
+    other = DensityFlow(**QUICK, random_state=4).fit(ARC)
+    assert (other.log_prob(ARC) != first.log_prob(ARC)).any()
+
+
+def test_what_is_held_out_may_be_given():
+    given = DensityFlow(**QUICK).fit(ARC[:300], validation=ARC[300:])
+    assert np.isfinite(given.score(ARC))
+    assert (given.log_prob(ARC) != DensityFlow(**QUICK).fit(ARC[:300]).log_prob(ARC)).any()
+
+
+def test_bounds_hold_and_all_mass_lies_within():
+    rng = np.random.default_rng(1)
+    rows = np.stack([rng.beta(2, 5, 500), rng.gamma(3.0, 1.0, 500)], 1)
+    law = DensityFlow(**QUICK, bounds={0: (0, 1), 1: (0, np.inf)}).fit(rows)
+    x, area = grid((0, 0), (1, 30), 400)
+    assert np.exp(law.log_prob(x)).sum() * area == pytest.approx(1, abs=5e-3)
+    drawn = law.sample(2000, random_state=0)
+    assert (drawn > 0).all()
+    assert (drawn[:, 0] < 1).all()
+    assert np.isneginf(law.log_prob([[-0.1, 1.0], [0.5, -1.0], [2.0, 1.0], [1.0, 1.0]])).all()
+    np.testing.assert_allclose(law.inverse_transform(law.transform(rows)), rows, atol=1e-10)
+
+
+def test_angles_go_round():
+    rng = np.random.default_rng(2)
+    rows = np.stack([np.degrees(rng.vonmises(np.pi, 2, 600)) % 360 - 180, rng.normal(size=600)], 1)
+    rows[:, 0] = (rows[:, 0] + 180 + 180) % 360  # around 0, where the numbers jump
+    law = DensityFlow(**QUICK, periods={0: 360.0}).fit(rows)
+    x, area = grid((0, -6), (360, 6), 250)
+    assert np.exp(law.log_prob(x)).sum() * area == pytest.approx(1, abs=1e-3)
+    np.testing.assert_allclose(law.log_prob(rows), law.log_prob(rows + np.array([720, 0])), atol=1e-9)
+    np.testing.assert_allclose(law.transform(rows), law.transform(rows + np.array([360, 0])), atol=1e-9)
+    line = DensityFlow(**QUICK).fit(rows)
+    assert law.score(rows) > line.score(rows)
+
+
+def test_fewer_rows_than_columns_have_a_smoothed_density():
+    rows = np.random.default_rng(3).normal(size=(6, 10))
+    assert np.isfinite(DensityFlow(**QUICK).fit(rows).score(rows))
+
+
+def test_one_column():
+    rows = np.random.default_rng(4).exponential(2.0, (500, 1))
+    law = DensityFlow(**QUICK).fit(rows)
+    x, area = grid((-20,), (80,), 20_000)
+    assert np.exp(law.log_prob(x)).sum() * area == pytest.approx(1, abs=1e-3)
+
+
+def test_an_interrupted_training_goes_on_where_it_was(tmp_path):
+    settings = {**QUICK, "max_iter": 4}
+    whole = DensityFlow(**settings).fit(ARC)
+    seen = []
+
+    def stop(record):
+        seen.append(record)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+
+    file = tmp_path / "checkpoint"
+    with pytest.raises(KeyboardInterrupt):
+        DensityFlow(**settings).fit(ARC, callbacks=[stop], checkpoint=file)
+    resumed = DensityFlow(**settings).fit(ARC, checkpoint=file, resume=True)
+    np.testing.assert_array_equal(resumed.log_prob(ARC), whole.log_prob(ARC))
+    with pytest.raises(ValueError, match="another training"):
+        DensityFlow(**settings).fit(ARC[1:], checkpoint=file, resume=True)
+
+
+X = ARC.copy()
+BAD_ROWS = {
+    "constant column": (np.c_[X[:, 0], np.full(400, 2.0)], "column 1 is 2 in all 400 rows"),
+    "copied column": (np.c_[X, -3 * X[:, 0] + 1], "columns 0 and 2 say the same"),
+    "dependent column": (np.c_[X, X[:, 0] + 0.1 * X[:, 1]], "linear relation between columns 0, 1, 2"),
+    "one huge value": (np.r_[X, [[1e30, 0.0]]], r"against 1e\+30 in row 400 of column 0"),
+    "one row": (X[:1], "1 sample"),
+    "no rows": (X[:0], "0 sample"),
+    "NaN": (np.r_[X, [[np.nan, 0.0]]], "column 0 has 1 NaN"),
+    "texts": (np.array([["a", "b"]] * 5), "could not convert"),
+    "a vector": (X[:, 0], "2D array"),
+}
+
+
+@pytest.mark.parametrize(("rows", "sentence"), BAD_ROWS.values(), ids=BAD_ROWS)
+def test_rows_without_a_density_are_refused(rows, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        DensityFlow(**QUICK).fit(rows)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"components": 0}, "components expects"),
+        ({"depth": 1.5}, "depth expects"),
+        ({"weight": -1.0}, "weight expects"),
+        ({"validation_fraction": 1.0}, "between 0 and 1"),
+        ({"dtype": "float16"}, "float32"),
+        ({"random_state": None}, "random_state expects"),
+        ({"bounds": {7: (0, 1)}}, "knows columns 0..1"),
+        ({"bounds": {0: (0, 1)}}, "strictly between 0 and 1"),
+        ({"bounds": {0: 3}}, "pair"),
+        ({"bounds": {0: (2, 1)}}, "low < high"),
+        ({"bounds": [0]}, "dict"),
+        ({"periods": {0: -1.0}}, "positive"),
+        ({"periods": {"angle": 1.0}}, "knows columns"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        DensityFlow(**{**QUICK, **settings}).fit(ARC)
+
+
+def test_questions_that_make_no_sense_are_refused(arc):
+    with pytest.raises(ValueError, match="3 features"):
+        arc.log_prob(np.zeros((2, 3)))
+    with pytest.raises(ValueError, match="NaN"):
+        arc.log_prob([[np.nan, 0.0]])
+    with pytest.raises(ValueError, match="whole number"):
+        arc.sample(0)
+    with pytest.raises(ValueError, match="no context"):
+        arc.sample(2, context=[[1.0], [2.0]])
+    with pytest.raises(ValueError, match="not fitted"):
+        clone(arc).sample(3)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e30])
+def test_any_units_will_do(size):
+    law = DensityFlow(**QUICK).fit(size * ARC)
+    assert law.score(size * ARC) == pytest.approx(
+        DensityFlow(**QUICK).fit(ARC).score(ARC) - 2 * math.log(size), abs=1e-3
+    )
