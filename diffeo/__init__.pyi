@@ -18,6 +18,7 @@ from .estimators import ResNetClassifier as ResNetClassifier
 from .estimators import ResNetRegressor as ResNetRegressor
 from .fields import GELU as GELU
 from .fields import Activation as Activation
+from .fields import Conditioned as Conditioned
 from .fields import Contractive as Contractive
 from .fields import ConvField as ConvField
 from .fields import DipoleField as DipoleField
@@ -33,6 +34,7 @@ from .fields import TrainedKernelField as TrainedKernelField
 from .fit import LBFGS as LBFGS
 from .fit import Batches as Batches
 from .fit import Cosine as Cosine
+from .fit import Draws as Draws
 from .fit import Euclidean as Euclidean
 from .fit import History as History
 from .fit import InV as InV
@@ -79,7 +81,10 @@ from .kernels import RadialKernel as RadialKernel
 from .kernels import ScaledKernel as ScaledKernel
 from .kernels import SumKernel as SumKernel
 from .kernels import Unoriented as Unoriented
+from .laws import Conditional as Conditional
+from .laws import ConditionalLaw as ConditionalLaw
 from .laws import Gaussian as Gaussian
+from .laws import Independent as Independent
 from .laws import Law as Law
 from .laws import Mixture as Mixture
 from .laws import TorchLaw as TorchLaw

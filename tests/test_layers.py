@@ -3,7 +3,7 @@
 grid < core < backends < sampling < kernels, solvers < fields < flows        shapes and flows never import each other
 grid < core < backends < sampling < kernels < shapes < losses                core < heads < shapes, losses
 core < laws < losses
-shapes < fit < registration, estimators, statistics < cli; io, viz and diagnostics know shapes and maps, not
+shapes, laws < fit < registration, estimators, statistics < cli; io, viz and diagnostics know shapes and maps, not
 who uses them
 """
 
@@ -32,7 +32,7 @@ BELOW["heads"] = {"core", "grid"}
 BELOW["laws"] = {"core"}
 BELOW["shapes"] = BELOW["kernels"] | {"kernels", "heads"}
 BELOW["losses"] = BELOW["shapes"] | {"shapes", "laws"}
-BELOW["fit"] = BELOW["shapes"] | {"shapes"}  # a batch of labelled rows is a shape
+BELOW["fit"] = BELOW["shapes"] | {"shapes", "laws"}  # a batch of labelled rows is a shape; batches may be drawn
 PARTS = {
     "grid",
     "core",

@@ -1,6 +1,7 @@
 """Velocity fields: one family per file."""
 
 from diffeo.fields.activations import GELU, Activation, ReLU, Tanh
+from diffeo.fields.conditioned import Conditioned
 from diffeo.fields.contractive import Contractive
 from diffeo.fields.conv_field import ConvField
 from diffeo.fields.dipole_field import DipoleField
@@ -15,6 +16,7 @@ from diffeo.fields.trained_kernel_field import TrainedKernelField
 __all__ = [
     "GELU",
     "Activation",
+    "Conditioned",
     "Contractive",
     "ConvField",
     "DipoleField",

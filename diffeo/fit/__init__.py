@@ -1,6 +1,7 @@
 """The only optimization loop: any diffeomorphism, any loss, any way to make a step, all pairs or a batch at a time."""
 
 from diffeo.fit.batches import Batches, Minibatches
+from diffeo.fit.draws import Draws
 from diffeo.fit.history import History, Record
 from diffeo.fit.loader import Loader
 from diffeo.fit.loop import fit
@@ -13,6 +14,7 @@ __all__ = [
     "Batches",
     "Cosine",
     "DivergenceError",
+    "Draws",
     "Euclidean",
     "History",
     "InV",

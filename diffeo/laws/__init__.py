@@ -1,6 +1,9 @@
 """Probability laws: what samples are drawn from, and what they are carried to."""
 
 from diffeo.laws.base import Law as Law
+from diffeo.laws.conditional import Conditional as Conditional
+from diffeo.laws.conditional import ConditionalLaw as ConditionalLaw
+from diffeo.laws.conditional import Independent as Independent
 from diffeo.laws.gaussian import Gaussian as Gaussian
 from diffeo.laws.mixture import Mixture as Mixture
 from diffeo.laws.torch_law import TorchLaw as TorchLaw

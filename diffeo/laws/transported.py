@@ -9,6 +9,7 @@ from torch import Tensor
 
 from diffeo.core import Diffeo
 from diffeo.laws.base import Law
+from diffeo.laws.conditional import ConditionalLaw
 
 
 class Transported(Law):
@@ -37,6 +38,23 @@ class Transported(Law):
         """φ⁻¹ of points of the base."""
         with torch.no_grad():
             return self.phi.inverse(self.base.sample(n, generator))
+
+    def sample_given(self, c: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Draw one x, shape (n, d), for each c, shape (n, k), where the base is a `ConditionalLaw`.
+
+        Raises: ValueError for other bases, and where φ moves c: fields that leave it are `Conditioned`.
+        """
+        if not isinstance(self.base, ConditionalLaw):
+            raise ValueError(
+                f"x can be drawn given c only from a base that is a ConditionalLaw, and this one is a "
+                f"{type(self.base).__name__}."
+            )
+        with torch.no_grad():
+            x = self.phi.inverse(torch.cat([self.base.sample_given(c, generator), c], 1))
+        k = self.base.given
+        if not torch.allclose(x[:, -k:], c):
+            raise ValueError("the map of this law moves c: build it of Conditioned fields.")
+        return x[:, :-k]
 
     def arguments(self) -> dict[str, Any]:
         """Map and base."""
