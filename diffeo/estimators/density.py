@@ -220,15 +220,16 @@ class DensityFlow(DensityMixin, TransformerMixin, BaseEstimator):
         if isinstance(n_samples, bool) or not isinstance(n_samples, (int, np.integer)) or n_samples < 1:
             raise ValueError(f"sample expects a whole number of rows, 1 or more, and got {n_samples!r}.")
         draw = torch.Generator().manual_seed(int(check_random_state(random_state).randint(2**31 - 1)))
-        base: Any = self._flow.base
+        flow, given = self._flow, None
         if self.n_context_:
-            given = np.repeat(np.asarray(context, dtype=np.float64), n_samples, axis=0) if context is not None else None
-            c = torch.from_numpy(self._context(given, 0 if given is None else len(given)))
-            z = torch.cat([base.sample_given(c, draw), c], 1)
+            rows = np.empty((0, 0)) if context is None else np.asarray(context, dtype=np.float64)
+            rows = rows[:, None] if rows.ndim == 1 else rows
+            given = np.repeat(rows, n_samples, axis=0)
+            c = self._context(given, len(given))
+            x = through(lambda part: flow.sample_given(part, draw), c)
         else:
-            given, z = None, base.sample(int(n_samples), draw)
             self._context(context, int(n_samples))
-        x = through(self.phi_.inverse, z.numpy())[:, : self.n_features_in_]
+            x = through(flow.phi.inverse, flow.base.sample(int(n_samples), draw).numpy())
         x = Frame(**self.frame_).wrap(x)
         return (x, self.log_prob(x, given)) if return_log_prob else x
 

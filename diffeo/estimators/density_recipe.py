@@ -12,11 +12,11 @@ from torch import Tensor
 
 from diffeo.core import Diffeo
 from diffeo.estimators.watch import Watch
-from diffeo.fields import KernelField
+from diffeo.fields import Conditioned, KernelField
 from diffeo.fit import Batches, Cosine, History, fit
 from diffeo.flows import Flow
 from diffeo.kernels import GaussianKernel
-from diffeo.laws import Law, Mixture
+from diffeo.laws import Conditional, Law, Mixture
 from diffeo.losses import NLLLoss
 from diffeo.shapes import Samples
 from diffeo.solvers import Euler
@@ -77,10 +77,12 @@ class DensityRecipe:
         """
         watch = watch or Watch()
         watch.open(x, validation, self)
-        base = self.mixture(x, validation)
+        joint = self.mixture(x, validation)
+        base = Conditional(joint, context) if context else joint
         draw = torch.Generator().manual_seed(self.seed)
         controls = x[torch.randperm(len(x), generator=draw)[: self.width]]
-        phi = Flow(KernelField(GaussianKernel(self.scale), controls), Euler(), self.depth)
+        field = KernelField(GaussianKernel(self.scale), controls)
+        phi = Flow(Conditioned(field, context) if context else field, Euler(), self.depth)
         low, high = x.amin(0), x.amax(0)
         witnesses = low + (high - low) * (torch.rand(256, x.shape[1], generator=draw).to(x) * 1.2 - 0.1)
         history = fit(

@@ -213,3 +213,45 @@ def test_any_units_will_do(size):
     assert law.score(size * ARC) == pytest.approx(
         DensityFlow(**QUICK).fit(ARC).score(ARC) - 2 * math.log(size), abs=1e-3
     )
+
+
+def heteroscedastic(n, seed):
+    """Rows x and their context c: x given c is normal, around sin 2c, as wide as c tells."""
+    rng = np.random.default_rng(seed)
+    c = rng.uniform(-1.5, 1.5, n)
+    return (np.sin(2 * c) + (0.2 + 0.15 * c**2) * rng.normal(size=n))[:, None], c[:, None]
+
+
+@pytest.mark.slow
+def test_a_conditional_density_is_recovered():
+    """KL(true p(·|c) ‖ fitted), by quadrature over x, on a grid of c."""
+    x, c = heteroscedastic(3000, 0)
+    law = DensityFlow(max_iter=25).fit(x, context=c)
+    divergences = []
+    for value in np.linspace(-1.3, 1.3, 9):
+        center, width = np.sin(2 * value), 0.2 + 0.15 * value**2
+        at, step = np.linspace(center - 6 * width, center + 6 * width, 2001, retstep=True)
+        true = np.exp(-0.5 * ((at - center) / width) ** 2) / (width * math.sqrt(2 * math.pi))
+        found = law.log_prob(at[:, None], np.full((2001, 1), value))
+        divergences.append(step * (true * (np.log(np.maximum(true, 1e-300)) - found)).sum())
+        assert step * np.exp(found).sum() == pytest.approx(1, abs=1e-2)
+    assert np.mean(divergences) < 0.02
+    assert np.max(divergences) < 0.06
+
+
+def test_a_context_is_asked_for_and_moves_what_is_drawn():
+    x, c = heteroscedastic(600, 1)
+    law = DensityFlow(**QUICK).fit(x, context=c, validation=heteroscedastic(100, 2))
+    drawn = law.sample(300, context=[[-0.8], [0.8]], random_state=0)
+    assert drawn.shape == (600, 1)
+    assert drawn[:300].mean() < -0.7
+    assert drawn[300:].mean() > 0.7
+    np.testing.assert_allclose(law.inverse_transform(law.transform(x, c), c), x, atol=1e-10)
+    with pytest.raises(ValueError, match=r"context of shape \(600, 1\), and got none"):
+        law.log_prob(x)
+    with pytest.raises(ValueError, match="context of shape"):
+        law.sample(5)
+    with pytest.raises(ValueError, match="context"):
+        law.log_prob(x, c[:-1])
+    with pytest.raises(ValueError, match="NaN"):
+        law.log_prob(x[:1], [[np.nan]])
