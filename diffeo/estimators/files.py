@@ -7,34 +7,37 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
 from diffeo.core import Diffeo, Solver
-from diffeo.estimators.resnet import ResNet, ResNetClassifier, ResNetRegressor
+from diffeo.estimators.density import DensityFlow
+from diffeo.estimators.resnet import ResNetClassifier, ResNetRegressor
 from diffeo.fit import History
 from diffeo.io import transform
 from diffeo.io.tree import load_tree, save_tree
 from diffeo.training import Way
 
 FORMAT = "diffeo-estimator-1"
-ESTIMATORS: dict[str, type[ResNet]] = {c.__name__: c for c in (ResNetClassifier, ResNetRegressor)}
+ESTIMATORS: dict[str, type[BaseEstimator]] = {c.__name__: c for c in (ResNetClassifier, ResNetRegressor, DensityFlow)}
+LEFT = ("history_", "report_")  # what tells of the training, and is not needed after it
 
 
-def save_estimator(path: str | Path, estimator: ResNet, metadata: dict[str, Any] | None = None) -> None:
-    """Write a trained estimator: what it was called with, and what it has learned. The history stays behind.
+def save_estimator(path: str | Path, estimator: BaseEstimator, metadata: dict[str, Any] | None = None) -> None:
+    """Write a trained estimator: what it was called with, and what it has learned. History and report stay behind.
 
     Args:
         path: the file; what was there is replaced only once the new one is complete.
-        estimator: a `ResNetClassifier` or a `ResNetRegressor`, after ``fit``.
+        estimator: a `ResNetClassifier`, a `ResNetRegressor` or a `DensityFlow`, after ``fit``.
         metadata: anything JSON can hold, kept beside it.
 
     Raises: ValueError if it is not trained, holds what no file can, or if the file cannot be written.
     """
     name = type(estimator).__name__
     if ESTIMATORS.get(name) is not type(estimator):
-        raise ValueError(f"save_estimator expects a {' or a '.join(ESTIMATORS)}, and got a {name}.")
-    learned = {k: v for k, v in vars(estimator).items() if k.endswith("_") and not isinstance(v, History)}
-    if "phi_" not in learned:
+        raise ValueError(f"save_estimator expects one of {', '.join(ESTIMATORS)}, and got a {name}.")
+    learned = {k: v for k, v in vars(estimator).items() if k.endswith("_") and k not in LEFT}
+    if not hasattr(estimator, "phi_"):
         raise ValueError(f"this {name} is not trained yet: call fit before it is saved.")
     tree = {
         "class": name,
@@ -44,13 +47,22 @@ def save_estimator(path: str | Path, estimator: ResNet, metadata: dict[str, Any]
     save_tree(path, tree, {"format": FORMAT, **(metadata or {})})
 
 
-def load_estimator(path: str | Path) -> ResNet:
+def load_estimator(path: str | Path) -> Any:
     """Read a trained estimator; its history is empty. Raises ValueError if the file is not one."""
     return read_estimator(path)[0]
 
 
-def read_estimator(path: str | Path) -> tuple[ResNet, dict[str, Any]]:
-    """A trained estimator and the metadata beside it. Raises ValueError if the file is not one."""
+def kind_of(path: str | Path) -> str | None:
+    """The name of the class whose trained estimator a file holds; None if it holds none."""
+    try:
+        tree, metadata = load_tree(path)
+        return tree["class"] if metadata.get("format") == FORMAT else None
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def read_estimator(path: str | Path) -> tuple[Any, dict[str, Any]]:
+    """One of `ESTIMATORS`, trained, and the metadata beside it. Raises ValueError if the file is not one."""
     tree, metadata = load_tree(path)
     if metadata.get("format") != FORMAT:
         raise ValueError(f"{path} is not a trained estimator of diffeo: expected the format {FORMAT!r} in its header.")
@@ -64,7 +76,7 @@ def read_estimator(path: str | Path) -> tuple[ResNet, dict[str, Any]]:
     except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise ValueError(f"{path} does not describe an estimator that this version knows: {reason}.") from None
-    estimator.history_ = History()
+    vars(estimator)["history_"] = History()
     return estimator, metadata
 
 
@@ -83,6 +95,10 @@ def encode(value: Any) -> Any:
         )
     if value is None or isinstance(value, (bool, int, float, str, Tensor)):
         return value
+    if isinstance(value, dict):
+        return {"dict": {k: encode(v) for k, v in value.items()}}
+    if isinstance(value, (list, tuple)):
+        return {"tuple" if isinstance(value, tuple) else "list": [encode(item) for item in value]}
     if isinstance(value, Solver):
         return {"solver": transform.encode(value)}
     raise ValueError(f"an estimator with a {type(value).__name__} in it cannot be saved.")
@@ -97,6 +113,11 @@ def decode(value: Any) -> Any:
         return content.numpy() if isinstance(content, Tensor) else np.array(content["values"], content["dtype"])
     if "solver" in value:
         return transform.decode(value["solver"])
+    if "dict" in value:
+        return {k: decode(v) for k, v in value["dict"].items()}
+    for kind in (list, tuple):
+        if kind.__name__ in value:
+            return kind(decode(item) for item in value[kind.__name__])
     module = transform.decode(value["module"])
     module.load_state_dict(value["state"])
     return module

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from diffeo.estimators.files import read_estimator, save_estimator
 from diffeo.estimators.resnet import ResNet, ResNetClassifier
 from diffeo.tables import Features, Records, Target
+from diffeo.tables.features import about_unknown
 from diffeo.tables.scores import classification_scores, regression_scores
 
 Array = NDArray[Any]
@@ -72,8 +73,7 @@ class TableModel:
         """
         records, notes = self.features.arranged(records, self.target.name)
         x, unseen = self.features.matrix(records, lenient)
-        notes += [f"Taken for unknown: {place}." for place in unseen[:3]]
-        notes += [f"Taken for unknown: {len(unseen) - 3:,} more entries."] if len(unseen) > 3 else []
+        notes += about_unknown(unseen)
         truth = None
         if self.target.known(records):
             truth = self.target.values(records)
@@ -98,6 +98,11 @@ class TableModel:
     def load(cls, path: str | Path) -> TableModel:
         """Read a model. Raises ValueError if the file is not one."""
         estimator, metadata = read_estimator(path)
+        if not isinstance(estimator, ResNet):
+            raise ValueError(
+                f"{path} holds a {type(estimator).__name__}, which predicts no column of a table: diffeo density score "
+                "and diffeo density sample take it."
+            )
         try:
             table = metadata["table"]
             return cls(estimator, Features.from_state(table["features"]), Target.from_state(table["target"]))

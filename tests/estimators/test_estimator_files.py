@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from diffeo.estimators import ResNetClassifier, ResNetRegressor, load_estimator, parts, save_estimator
-from diffeo.estimators.files import read_estimator
+from diffeo.estimators import DensityFlow, ResNetClassifier, ResNetRegressor, load_estimator, parts, save_estimator
+from diffeo.estimators.files import kind_of, read_estimator
 from diffeo.fields import FeatureField
 from diffeo.io.tree import load_tree, save_tree
 from diffeo.kernels import GaussianKernel
@@ -114,6 +114,46 @@ def test_names_of_columns_and_metadata_come_back(tmp_path):
     assert (metadata["table"], metadata["score"]) == ("a.csv", 0.5)
 
 
+DENSITIES = {
+    "plain": {},
+    "one component, single precision": {"components": 1, "dtype": "float32"},
+    "double precision": {"dtype": "float64", "time_limit": 60.0},
+    "bounds and periods": {"bounds": {0: (0.0, float("inf"))}, "periods": {1: 2 * np.pi}},
+    "a context": {"context": True},
+}
+
+
+@pytest.mark.parametrize("case", DENSITIES)
+def test_densities_come_back(tmp_path, case):
+    """The same likelihoods and the same draws; and what was loaded is saved as the same bytes."""
+    options = dict(DENSITIES[case])
+    x = np.abs(data(60)[0]) + 0.1
+    given = {"context": x[:, :1] > 1} if options.pop("context", False) else {}
+    estimator = DensityFlow(depth=2, width=6, max_iter=2, **options).fit(x, **given)
+    path = tmp_path / "a.safetensors"
+    save_estimator(path, estimator, {"why": "a test"})
+    loaded, metadata = read_estimator(path)
+    assert kind_of(path) == type(loaded).__name__ == "DensityFlow"
+    assert metadata["why"] == "a test"
+    assert loaded.get_params() == estimator.get_params()
+    assert not any(p.requires_grad for p in loaded.law_.parameters())
+    np.testing.assert_allclose(loaded.score_samples(x, **given), estimator.score_samples(x, **given), rtol=1e-7)
+    draws = [law.sample(5, **{k: v[:3] for k, v in given.items()}, random_state=1) for law in (loaded, estimator)]
+    np.testing.assert_allclose(*draws, rtol=1e-7)
+    assert loaded.geodesic_distance_ == estimator.geodesic_distance_
+    contents = []
+    for _ in range(2):
+        save_estimator(path, load_estimator(path))
+        contents.append(path.read_bytes())
+    assert contents[0] == contents[1]
+
+
+def test_the_kind_of_other_files_is_none(tmp_path):
+    save_tree(tmp_path / "a.safetensors", {"class": "DensityFlow"}, {"format": "something else"})
+    (tmp_path / "b.safetensors").write_bytes(b"DensityFlow")
+    assert [kind_of(tmp_path / name) for name in ("a.safetensors", "b.safetensors", "none")] == [None] * 3
+
+
 def test_what_cannot_be_saved_is_said(tmp_path):
     x, labels, _ = data()
     path = tmp_path / "a.safetensors"
@@ -121,7 +161,9 @@ def test_what_cannot_be_saved_is_said(tmp_path):
         save_estimator(path, ResNetClassifier())
     with pytest.raises(ValueError, match="choose it by its name"):
         save_estimator(path, ResNetClassifier(train=WAYS["gradient"](), **QUICK).fit(x, labels))
-    with pytest.raises(ValueError, match="expects a ResNetClassifier or a ResNetRegressor, and got a dict"):
+    with pytest.raises(
+        ValueError, match="expects one of ResNetClassifier, ResNetRegressor, DensityFlow, and got a dict"
+    ):
         save_estimator(path, {})
 
     class Mine(ResNetClassifier):
