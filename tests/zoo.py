@@ -21,6 +21,7 @@ from diffeo.core import Compose, Diffeo, Field, Inverse, Loss, Shape
 from diffeo.fields import (
     GELU,
     Activation,
+    Conditioned,
     Contractive,
     ConvField,
     DipoleField,
@@ -61,20 +62,23 @@ from diffeo.kernels import (
     SumKernel,
 )
 from diffeo.kernels.measures import Aligned, Oriented, Unoriented
+from diffeo.laws import Conditional, Gaussian, Independent, Mixture, Transported
 from diffeo.losses import (
     CompoundLoss,
     CurrentLoss,
     DiceLoss,
     FacingLoss,
+    KLLoss,
     LandmarkLoss,
     LNCCLoss,
     MILoss,
     MMDLoss,
+    NLLLoss,
     SinkhornLoss,
     SSDLoss,
     VarifoldLoss,
 )
-from diffeo.shapes import Compound, Curve, Image, Mesh, Points
+from diffeo.shapes import Compound, Curve, Image, Mesh, Points, Samples
 from diffeo.solvers import RK4, Adaptive, Euler, Heun, Midpoint, Ralston
 from tests.oracles import cloud, rotation
 
@@ -283,6 +287,13 @@ CONTRACTIVE_FIELDS = [
     Entry("Contractive(KernelField)", lambda *arguments: Contractive(field(GaussianKernel(0.7))(*arguments), 1.5)),
     Entry("Contractive(FeatureField)", lambda *arguments: Contractive(FEATURE_FIELDS[0].make(*arguments), 4.0)),
 ]
+CONDITIONED_FIELDS = [
+    Entry("Conditioned(KernelField)", lambda *a: Conditioned(field(GaussianKernel(0.7))(*a), 1), (2, 3)),
+    Entry("Conditioned(TrainedKernelField)", lambda *a: Conditioned(TRAINED_KERNEL_FIELDS[0].make(*a), 1), (2,)),
+    Entry("Conditioned(FeatureField)", lambda *a: Conditioned(FEATURE_FIELDS[0].make(*a), 1), (2,)),
+    Entry("Conditioned(PerceptronField)", lambda *a: Conditioned(perceptrons(Tanh())(*a), 1), (2,)),
+    Entry("Conditioned(Contractive)", lambda *a: Conditioned(CONTRACTIVE_FIELDS[0].make(*a), a[0] - 1), (2, 3)),
+]
 TRAINED_CONV_FIELD = Entry("TrainedConvField", trained_conv_field, smooth=1e-6)
 TRAINED_KERNEL_FIELDS = [
     Entry("TrainedKernelField(Gaussian)", trained_kernel_field(GaussianKernel(0.7))),
@@ -293,6 +304,7 @@ NONLINEAR_FIELDS = [  # in their parameters
     TRAINED_CONV_FIELD,
     *TRAINED_KERNEL_FIELDS,
     *CONTRACTIVE_FIELDS,
+    *CONDITIONED_FIELDS,
 ]
 FIELDS = [*KERNEL_FIELDS, *GRID_FIELDS, *LINEAR_FIELDS, *CONV_FIELDS, *DIPOLE_FIELDS, *NONLINEAR_FIELDS]
 
@@ -458,6 +470,7 @@ DIFFEOS = [
     Entry("Flow(TrainedKernelField)", field_flow(trained_kernel_field(GAUSSIAN), 5)),
     Entry("Flow(TrainedKernelField, RK4)", field_flow(trained_kernel_field(CauchyKernel(0.8)), 3, solver=RK4())),
     Entry("Flow(adaptive)", flow(InverseMultiquadricKernel(0.6), 2, solver=Adaptive()), inexact=1e-5),
+    Entry("Flow(Conditioned)", field_flow(CONDITIONED_FIELDS[0].make, 3, solver=Heun()), (2, 3)),
     Entry("Descent", descent),
     Entry("Descent(dipoles)", dipole_descent),
     Entry("FieldDescent(FeatureField)", field_descent(feature_field(GAUSSIAN))),
@@ -534,7 +547,13 @@ def mesh(d: int, dtype: torch.dtype, seed: int) -> Mesh:
     return Mesh(x, faces=torch.tensor(fine))
 
 
+def samples(d: int, dtype: torch.dtype, seed: int) -> Samples:
+    """Draws that have come a part of the way."""
+    return Samples(cloud(12, d, dtype, seed=4000 + seed), logvolume=cloud(12, 1, dtype, seed=4500 + seed)[:, 0])
+
+
 POINTS, WEIGHTED = Entry("Points", points), Entry("Points(weighted)", weighted_points)
+SAMPLES = Entry("Samples", samples)
 CURVE, MESH = Entry("Curve", curve, (2, 3)), Entry("Mesh", mesh, (3,))
 POINT_SHAPES = [POINTS, WEIGHTED, CURVE, MESH]
 
@@ -577,7 +596,7 @@ IMAGE, MASKED = Entry("Image", image()), Entry("Image(masked)", image(masked=Tru
 COLORS = Entry("Image(2 channels, masked)", image(2, masked=True), (2,))
 IMAGES = [IMAGE, MASKED, COLORS]
 COMPOUND = Entry("Compound", compound, (2, 3))
-SHAPES = [*POINT_SHAPES, *IMAGES, COMPOUND]
+SHAPES = [*POINT_SHAPES, SAMPLES, *IMAGES, COMPOUND]
 
 
 def numbers(shape: Any) -> Tensor:
@@ -658,7 +677,7 @@ EXTENDED = (CURVE, MESH)
 LOSSES = [
     LossEntry("LandmarkLoss", lambda s: LandmarkLoss(), (*POINT_SHAPES,), power=lambda k: 2),
     LossEntry("LandmarkLoss(pairs)", lambda s: LandmarkLoss(pairs(s)), (POINTS, MESH), power=lambda k: 2),
-    LossEntry("MMDLoss", lambda s: MMDLoss(GaussianKernel(0.4)), (*POINT_SHAPES,)),
+    LossEntry("MMDLoss", lambda s: MMDLoss(GaussianKernel(0.4)), (*POINT_SHAPES, SAMPLES)),
     LossEntry("MMDLoss(Laplacian)", lambda s: MMDLoss(LaplacianKernel(0.4)), (WEIGHTED, MESH)),
     LossEntry(
         "MMDLoss(normalized)",
@@ -669,7 +688,7 @@ LOSSES = [
     LossEntry("CurrentLoss", lambda s: CurrentLoss(WIDE), EXTENDED),
     LossEntry("VarifoldLoss", lambda s: VarifoldLoss(WIDE), EXTENDED),
     LossEntry("VarifoldLoss(oriented)", lambda s: VarifoldLoss(WIDE, Oriented(0.8)), EXTENDED),
-    LossEntry("SinkhornLoss", lambda s: SinkhornLoss(0.3), (*POINT_SHAPES,), power=lambda k: 2),
+    LossEntry("SinkhornLoss", lambda s: SinkhornLoss(0.3), (*POINT_SHAPES, SAMPLES), power=lambda k: 2),
     LossEntry("SinkhornLoss(unbalanced)", lambda s: SinkhornLoss(0.3, reach=0.7), (*POINT_SHAPES,), power=lambda k: 2),
     LossEntry("FacingLoss", facing, EXTENDED, symmetric=False, rigid=False, power=lambda k: 0),
     LossEntry("SSDLoss", lambda s: SSDLoss(), (*IMAGES,), symmetric=False, power=lambda k: 0),
@@ -686,6 +705,66 @@ LOSSES = [
 def each_loss() -> list[Any]:
     """(loss, shape, dimension) for all that fit together."""
     return [(loss, shape, d) for loss in LOSSES for shape in loss.shapes for d in shape.dimensions]
+
+
+@dataclass(frozen=True)
+class DensityLossEntry:
+    """A loss of `Samples` that knows what they are compared with.
+
+    Attributes:
+        make: builds it for a dimension, a dtype and a seed.
+        saved: whether a file can hold it.
+    """
+
+    name: str
+    make: Callable[[int, torch.dtype, int], Loss]
+    saved: bool = True
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def __call__(self, d: int = 2, dtype: torch.dtype = torch.float64, seed: int = 0) -> Loss:
+        return self.make(d, dtype, seed)
+
+
+def law(d: int, dtype: torch.dtype, seed: int) -> Mixture:
+    """Three Gaussians, trained."""
+    factors = torch.diag_embed(0.5 + cloud(3, d, seed=1100 + seed).abs()) + 0.3 * cloud(3 * d, d).reshape(3, d, d).tril(
+        -1
+    )
+    weights, means = torch.tensor([0.2, 0.5, 0.3]), cloud(3, d, dtype, seed=1200 + seed)
+    return Mixture(weights.to(dtype), means, factors.to(dtype), trained=True)
+
+
+def conditional(given: int) -> Callable[[int, torch.dtype, int], Conditional]:
+    """Builder of a `Conditional`: so many of the d coordinates are given."""
+    return lambda d, dtype, seed: Conditional(law(d, dtype, seed), given)
+
+
+def carried_given(d: int, dtype: torch.dtype, seed: int) -> Transported:
+    """A conditional flow."""
+    return Transported(field_flow(CONDITIONED_FIELDS[0].make, 3)(d, dtype, seed), conditional(1)(d, dtype, seed))
+
+
+CONDITIONAL_LAWS = [
+    Entry("Conditional", conditional(1), (2, 3)),
+    Entry("Conditional(two are given)", conditional(2), (3,)),
+    Entry("Independent", lambda d, dtype, seed: Independent(law(d - 1, dtype, seed), 1), (2, 3)),
+    Entry("Transported(Conditional)", carried_given, (2, 3)),
+]
+
+
+def banana(x: Tensor) -> Tensor:
+    """A density without a law."""
+    return -0.5 * x.square().sum(1) - 2 * (x[:, -1] - x[:, 0].square()).square()
+
+
+DENSITY_LOSSES = [
+    DensityLossEntry("NLLLoss", lambda *a: NLLLoss(law(*a))),
+    DensityLossEntry("NLLLoss(no barrier)", lambda d, dtype, seed: NLLLoss(Gaussian.standard(d, dtype), 0.0)),
+    DensityLossEntry("KLLoss", lambda *a: KLLoss(banana, 3.0), saved=False),
+    DensityLossEntry("KLLoss(law)", lambda *a: KLLoss(law(*a))),
+]
 
 
 def inner_dimension(shape: Shape) -> int:

@@ -9,12 +9,12 @@ from hypothesis import given
 
 from diffeo.core import Diffeo
 from diffeo.flows import Affine, Geodesic
-from diffeo.shapes import Curve, Mesh, Points
+from diffeo.shapes import Curve, Mesh, Points, Samples
 from tests import zoo
 from tests.oracles import cloud, distance, relative, rotation, seeds
 
 F64 = torch.float64
-shapes = pytest.mark.parametrize(("entry", "d"), zoo.each(zoo.POINT_SHAPES), ids=str)
+shapes = pytest.mark.parametrize(("entry", "d"), zoo.each([*zoo.POINT_SHAPES, zoo.SAMPLES]), ids=str)
 EDGES, FACES = torch.tensor([[0, 1], [1, 2]]), torch.tensor([[0, 1, 2], [0, 2, 3]])
 
 
@@ -37,7 +37,7 @@ def test_points_move_and_everything_else_stays(entry, d):
     assert distance(moved.x, phi(shape.x)) == 0
     assert moved.attributes is shape.attributes
     for name, value in vars(shape).items():
-        if name != "x":
+        if name not in ("x", "logvolume"):
             assert vars(moved)[name] is value or torch.equal(vars(moved)[name], value)
 
 
@@ -79,6 +79,7 @@ class ToInfinity(Diffeo):
     """A map that has diverged."""
 
     forward = lambda self, x: x / torch.zeros_like(x)  # noqa: E731
+    with_volumes = lambda self, x: (self(x), x.new_ones(1, len(x)))  # noqa: E731
     inverse = with_logdet = with_jacobian = path = energy = arguments = rescaled = None  # type: ignore[assignment]
 
 
@@ -206,6 +207,7 @@ BAD_POSITIONS = {
 }
 MAKE = {
     "Points": Points,
+    "Samples": Samples,
     "Curve": lambda x: Curve(x, edges=EDGES),
     "Mesh": lambda x: Mesh(x, faces=FACES),
 }
