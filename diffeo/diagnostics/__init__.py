@@ -4,11 +4,13 @@ from diffeo.diagnostics.certificates import Certificate, certificate
 from diffeo.diagnostics.connection import Connection, connect
 from diffeo.diagnostics.convergence import Convergence, convergence
 from diffeo.diagnostics.crossings import crossing_faces, crossing_pairs
+from diffeo.diagnostics.density import DensityReport
 from diffeo.diagnostics.distance import Distance, distances, symmetric_distance
 from diffeo.diagnostics.first_step import FirstStep, first_step, non_local_diffusion
 from diffeo.diagnostics.folding import carried_directions, flipped, turned
 from diffeo.diagnostics.geodesicity import Geodesicity, geodesicity
 from diffeo.diagnostics.grids import Consistency, corner_determinants, folds, inverse_consistency
+from diffeo.diagnostics.honesty import density_report
 from diffeo.diagnostics.inversion import FixedPoint, fixed_point_inverse
 from diffeo.diagnostics.landmarks import LandmarkError, landmark_error
 from diffeo.diagnostics.metric import curvature, gradient_in_v
@@ -25,6 +27,7 @@ __all__ = [
     "Consistency",
     "Convergence",
     "ConvergenceRecorder",
+    "DensityReport",
     "Distance",
     "FirstStep",
     "FixedPoint",
@@ -43,6 +46,7 @@ __all__ = [
     "crossing_faces",
     "crossing_pairs",
     "curvature",
+    "density_report",
     "depth_slope",
     "distances",
     "first_step",
