@@ -27,6 +27,7 @@ class Greedy(Layered, Grown):
         self.fields = nn.ModuleList(fields)
         self._step = math.inf
         self._reached: list[_Reached] = []
+        self._squares: list[tuple[Field, Any, Tensor]] = []
 
     @abstractmethod
     def steepest(self, x: Tensor, gradient: Tensor, spread: Tensor | None = None) -> Field | None:
@@ -114,8 +115,21 @@ class Greedy(Layered, Grown):
         fields = [field for field in self.fields if isinstance(field, Field)]
         if not fields:
             return torch.zeros(())
-        squares = [h**2 * field.sqnorm() for field, h in zip(fields, self.sizes(), strict=True)]
+        squares = [h**2 * square for square, h in zip(self._norms(fields), self.sizes(), strict=True)]
         return 0.5 * len(fields) * torch.stack(squares).sum()
+
+    def _norms(self, fields: Sequence[Field]) -> list[Tensor]:
+        """‖u‖² of each layer, computed once for those that no longer change."""
+        if self._recording(torch.empty(0)):
+            return [field.sqnorm() for field in fields]
+        found = []
+        for k, field in enumerate(fields):
+            now = version(*field.parameters(), *field.buffers())
+            known = self._squares[k] if k < len(self._squares) else None
+            same = known is not None and known[0] is field and known[1] == now
+            found.append(known if same and known is not None else (field, now, field.sqnorm()))
+        self._squares = found
+        return [square for _, _, square in found]
 
 
 class _Reached(NamedTuple):
