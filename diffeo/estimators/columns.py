@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from diffeo.estimators.standardization import Standardization
 
@@ -78,8 +76,8 @@ def check_within(
     )
 
 
-def split(rows: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Two parts of the rows, drawn at random: what is trained on, and what is held out; at least one row each."""
-    held = min(max(round(fraction * len(rows)), 1), len(rows) - 1)
-    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
-    return rows[order[held:]], rows[order[:held]]
+def split(n: int, fraction: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Numbers of n rows in two parts, drawn at random: what is trained on, and what is held out; one row at least."""
+    held = min(max(round(fraction * n), 1), n - 1)
+    order = np.random.default_rng(seed).permutation(n)
+    return order[held:], order[:held]

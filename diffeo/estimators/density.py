@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from diffeo.core import Diffeo
+from diffeo.diagnostics import DensityReport, density_report
 from diffeo.estimators.columns import check_density, check_within, split
 from diffeo.estimators.density_recipe import DensityRecipe
 from diffeo.estimators.frame import Frame, bounds_of, periods_of
@@ -50,6 +51,7 @@ class DensityFlow(DensityMixin, TransformerMixin, BaseEstimator):
         max_iter: passes over the data at most.
         time_limit: seconds after which training ends; None for no limit.
         dtype: precision of the training: "float32" or "float64"; what is computed afterwards is in float64.
+        check: whether the density is checked after the fit.
         random_state: seed of all that is drawn at random.
 
     Attributes:
@@ -57,7 +59,7 @@ class DensityFlow(DensityMixin, TransformerMixin, BaseEstimator):
             (x, c) with standardized c, where there is a context.
         phi_: φ, from the units of the table to those of the base.
         history_: how training went.
-        report_: what was checked afterwards, see `diagnostics.density_report`.
+        report_: what was checked afterwards, a `diagnostics.DensityReport`; None without ``check``.
         energy_: ½∫‖v_t‖²_V dt of φ, in standardized units.
         n_context_: columns of the context.
         n_features_in_, feature_names_in_: as everywhere in scikit-learn.
@@ -65,7 +67,7 @@ class DensityFlow(DensityMixin, TransformerMixin, BaseEstimator):
 
     law_: Law
     history_: History
-    report_: dict[str, Any]
+    report_: DensityReport | None
     n_features_in_: int
 
     def __init__(
@@ -82,6 +84,7 @@ class DensityFlow(DensityMixin, TransformerMixin, BaseEstimator):
         max_iter: int | None = None,
         time_limit: float | None = None,
         dtype: str = "float32",
+        check: bool = True,
         random_state: int = 0,
     ) -> None:
         self.components, self.depth, self.width = components, depth, width
@@ -89,7 +92,7 @@ class DensityFlow(DensityMixin, TransformerMixin, BaseEstimator):
         self.bounds, self.periods = bounds, periods
         self.validation_fraction = validation_fraction
         self.max_iter, self.time_limit = max_iter, time_limit
-        self.dtype, self.random_state = dtype, random_state
+        self.dtype, self.check, self.random_state = dtype, check, random_state
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -131,21 +134,27 @@ class DensityFlow(DensityMixin, TransformerMixin, BaseEstimator):
         frame, z = Frame.of(rows, low, high, periods)
         self.frame_ = dataclasses.asdict(frame)
         c = self._learned_context(context, len(rows))
-        train = self._tensor(np.hstack([z, c]))
+        train, table = np.hstack([z, c]), np.hstack([rows, c])
         if validation is None:
-            train, held = split(train, self.validation_fraction, recipe.seed)
+            chosen, left = split(len(rows), self.validation_fraction, recipe.seed)
+            train, held, table, held_table = train[chosen], train[left], table[chosen], table[left]
         else:
             others, theirs = validation if context is not None else (validation, None)
-            others = self._checked(others)
+            others, theirs = self._checked(others), self._context(theirs, len(others))
             check_within(others, low, high, who, names)
-            held = self._tensor(np.hstack([frame.forward(others), self._context(theirs, len(others))]))
+            held, held_table = np.hstack([frame.forward(others), theirs]), np.hstack([others, theirs])
         limit = math.inf if self.time_limit is None else self.time_limit
         watch = Watch(callbacks, checkpoint, resume)
-        found = recipe.train(train, held, context=self.n_context_, time_limit=limit, watch=watch)
+        found = recipe.train(
+            self._tensor(train), self._tensor(held), context=self.n_context_, time_limit=limit, watch=watch
+        )
         self.energy_ = float(found.phi.energy())
         self.law_ = frame.law(found.phi, found.base, self.n_context_)
         self.history_ = found.history
         self.n_iter_ = max(1, len(found.history) - 1)
+        self.report_ = None
+        if self.check:
+            self.report_ = density_report(self.law_, torch.tensor(table), validation=torch.tensor(held_table))
         return self
 
     @property

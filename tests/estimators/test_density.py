@@ -10,7 +10,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from diffeo import DensityFlow
 
-QUICK = {"max_iter": 2, "depth": 2, "width": 12, "components": 3}
+QUICK = {"max_iter": 2, "depth": 2, "width": 12, "components": 3, "check": False}
 RNG = np.random.default_rng(0)
 ARC = np.stack([RNG.normal(size=400), RNG.normal(size=400)], 1)
 ARC[:, 1] = 0.3 * ARC[:, 1] + 0.5 * ARC[:, 0] ** 2
@@ -255,3 +255,13 @@ def test_a_context_is_asked_for_and_moves_what_is_drawn():
         law.log_prob(x, c[:-1])
     with pytest.raises(ValueError, match="NaN"):
         law.log_prob(x[:1], [[np.nan]])
+
+
+def test_it_is_checked_after_the_fit(arc):
+    report = arc.report_
+    assert report.sound
+    assert report.mass.value == pytest.approx(1, abs=1e-3)
+    assert report.round_trip < 1e-10
+    assert report.train.rows + report.held_out.rows == len(ARC)
+    assert report.energy == pytest.approx(arc.energy_)
+    assert DensityFlow(**QUICK).fit(ARC).report_ is None
