@@ -81,6 +81,7 @@ from .kernels import RadialKernel as RadialKernel
 from .kernels import ScaledKernel as ScaledKernel
 from .kernels import SumKernel as SumKernel
 from .kernels import Unoriented as Unoriented
+from .laws import TOYS as TOYS
 from .laws import Conditional as Conditional
 from .laws import ConditionalLaw as ConditionalLaw
 from .laws import Gaussian as Gaussian

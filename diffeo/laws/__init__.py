@@ -7,6 +7,7 @@ from diffeo.laws.conditional import Independent as Independent
 from diffeo.laws.gaussian import Gaussian as Gaussian
 from diffeo.laws.mixture import Mixture as Mixture
 from diffeo.laws.torch_law import TorchLaw as TorchLaw
+from diffeo.laws.toys import TOYS as TOYS
 from diffeo.laws.transported import Transported as Transported
 from diffeo.laws.uniform import Uniform as Uniform
 from diffeo.laws.wrapped import Wrapped as Wrapped
