@@ -14,11 +14,11 @@ from diffeo.fields.activations import Activation
 from diffeo.grid import Grid
 from diffeo.heads import Head
 from diffeo.io.tree import load_tree, save_tree
-from diffeo.laws import Law
-from diffeo.losses import ReadOutLoss
+from diffeo.laws import Law, toys
+from diffeo.losses import KLLoss, NLLLoss, ReadOutLoss
 
 FORMAT = "diffeo-transform-1"
-KINDS = (Kernel, Solver, Field, Diffeo, Grid, Activation, Head, Law, ReadOutLoss)
+KINDS = (Kernel, Solver, Field, Diffeo, Grid, Activation, Head, Law, ReadOutLoss, NLLLoss, KLLoss)
 
 
 def save(path: str | Path, phi: Diffeo | Law, metadata: dict[str, Any] | None = None) -> None:
@@ -71,7 +71,7 @@ def _read(path: str | Path) -> tuple[Any, dict[str, Any]]:
 
 def encode(value: Any) -> Any:
     """An object as nested dicts of tensors, numbers and strings: its class's name and what to call it with."""
-    if isinstance(value, (Field, Diffeo, Head, Law, ReadOutLoss)):
+    if isinstance(value, (Field, Diffeo, Head, Law, ReadOutLoss, NLLLoss, KLLoss)):
         return {"class": type(value).__name__} | {k: encode(v) for k, v in value.arguments().items()}
     if dataclasses.is_dataclass(value) and isinstance(value, KINDS):
         names = [f.name for f in dataclasses.fields(value) if f.compare]
@@ -84,7 +84,7 @@ def encode(value: Any) -> Any:
         return value
     raise ValueError(
         f"{type(value).__name__} cannot be saved: a file holds tensors, numbers, and this library's own kernels, "
-        "solvers, fields, heads, laws, losses with a read-out and diffeomorphisms."
+        "solvers, fields, heads, laws, diffeomorphisms, and losses with a read-out or a law."
     )
 
 
@@ -102,6 +102,6 @@ def decode(value: Any) -> Any:
 
 def known() -> dict[str, type]:
     """Every class that a file may name."""
-    modules = (grid, kernels, solvers, fields, flows, heads, laws, losses)
+    modules = (grid, kernels, solvers, fields, flows, heads, laws, toys, losses)
     classes = [item for module in modules for item in vars(module).values() if isinstance(item, type)]
     return {c.__name__: c for c in classes if issubclass(c, KINDS) and not getattr(c, "__abstractmethods__", None)}

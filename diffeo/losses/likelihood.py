@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from diffeo.core import Loss
@@ -71,7 +72,13 @@ class KLLoss(Loss):
     def rescaled(self, factor: float) -> KLLoss:
         """π in the other units, about the origin."""
         inner = self.log_prob
+        if isinstance(inner, Law):
+            return KLLoss(inner.rescaled(factor, torch.zeros(inner.dim)), self.barrier)
         return KLLoss(lambda x: inner(x / factor), self.barrier)
+
+    def arguments(self) -> dict[str, Any]:
+        """The density and the barrier; a file can hold the former where it is a `Law`."""
+        return {"log_prob": self.log_prob, "barrier": self.barrier}
 
 
 def likelihood(moved: Samples, log_prob: Callable[[Tensor], Tensor], barrier: float, name: str) -> Tensor:
