@@ -169,7 +169,7 @@ def test_files_hold_what_they_can(entry, tmp_path):
     """Losses with a law come back, also from a file; a function is refused in one sentence."""
     loss, moved, file = entry(2), moved_samples(), tmp_path / "loss.safetensors"
     if not entry.saved:
-        with pytest.raises(ValueError, match="function cannot be saved: a file holds .* or a law"):
+        with pytest.raises(ValueError, match=r"function cannot be saved: a file holds .* or a law"):
             encode(loss)
         return
     save_tree(file, {"loss": encode(loss), "state": dict(loss.state_dict())})
