@@ -11,11 +11,13 @@ import diffeo
 from diffeo import core
 from diffeo.backends import Backend
 from diffeo.heads import Head
+from diffeo.laws import Law
 from tests import zoo
 from tests import zoo_of_learning as learning
 from tests.oracles import cloud
 
 CPU = torch.device("cpu")
+COMPARED = [entry(entry.shapes[-1](entry.shapes[-1].dimensions[-1])) for entry in zoo.LOSSES]
 READ_OUTS = [entry() for entry in learning.READ_OUT_LOSSES]
 
 
@@ -49,10 +51,11 @@ def parts(item):
         (core.Field, [entry() for entry in zoo.FIELDS]),
         (core.Diffeo, [entry() for entry in zoo.DIFFEOS]),
         (core.Shape, [entry(entry.dimensions[-1]) for entry in [*zoo.SHAPES, learning.ENCODED]]),
-        (core.Loss, [entry(entry.shapes[-1](entry.shapes[-1].dimensions[-1])) for entry in zoo.LOSSES] + READ_OUTS),
+        (core.Loss, [*COMPARED, *READ_OUTS, *(entry() for entry in zoo.DENSITY_LOSSES)]),
         (Head, [entry() for entry in learning.HEADS]),
+        (Law, [entry(entry.dimensions[-1]) for entry in [*learning.LAWS, *zoo.CONDITIONAL_LAWS]]),
     ],
-    ids=["kernels", "backends", "solvers", "fields", "diffeos", "shapes", "losses", "heads"],
+    ids=["kernels", "backends", "solvers", "fields", "diffeos", "shapes", "losses", "heads", "laws"],
 )
 def test_every_class_of_the_library_is_in_the_zoo(base, items):
     have = {type(part) for item in items for part in parts(item)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,8 @@ from torch import Tensor
 
 from diffeo.heads import Chain, ConvReadIn, Identity, LinearReadIn, LinearReadOut, ZeroPadding
 from diffeo.kernels import CauchyKernel, GaussianKernel, LaplacianKernel, Radial
+from diffeo.laws import Gaussian, Mixture, TorchLaw, Transported, Uniform, Wrapped
+from diffeo.laws.toys import TOYS
 from diffeo.losses import (
     CrossEntropyLoss,
     KernelRidgeLoss,
@@ -23,7 +26,7 @@ from diffeo.losses import (
 )
 from diffeo.shapes import Encoded, Points
 from tests.oracles import cloud
-from tests.zoo import Entry
+from tests.zoo import Entry, affine, bounded, flow
 
 ROWS, CLASSES, VALUES = 12, 3, 2
 
@@ -186,3 +189,111 @@ def cloud_of(d: int, dtype: torch.dtype = torch.float64, seed: int = 0, weighted
     """As many points as there are labels."""
     weights = cloud(ROWS, 1, dtype, 800 + seed)[:, 0].abs() + 0.1 if weighted else None
     return Points(cloud(ROWS, d, dtype, 700 + seed), weights=weights)
+
+
+# ---- laws: of about unit size, around the origin
+
+
+@dataclass(frozen=True, repr=False)
+class LawEntry(Entry):
+    """A law.
+
+    Attributes:
+        box: where its mass is, along each axis; none where tests of its own integrate it.
+        integral: how far the sum over a grid in the box may be from 1.
+        everywhere: whether there is mass everywhere, and the density is smooth.
+        saved: whether a file can hold it.
+        stated: whether its state dictionary says all of it.
+    """
+
+    box: tuple[tuple[float, float], ...] = ((-8.0, 8.0),) * 3
+    integral: float = 1e-6
+    everywhere: bool = True
+    saved: bool = True
+    stated: bool = True
+
+
+def factor(d: int, dtype: torch.dtype, seed: int) -> Tensor:
+    """A triangular factor of a covariance of about unit size."""
+    below = 0.4 * cloud(d, d, seed=1100 + seed).tril(-1)
+    return (below + torch.diag(0.8 + 0.1 * cloud(d, 1, seed=1200 + seed)[:, 0].tanh())).to(dtype)
+
+
+def gaussian(trained: bool) -> Callable[[int, torch.dtype, int], Gaussian]:
+    """Builder of a `Gaussian`."""
+    return lambda d, dtype, seed: Gaussian(
+        cloud(1, d, dtype, 1300 + seed, size=0.4)[0], factor(d, dtype, seed), trained
+    )
+
+
+def mixture(trained: bool) -> Callable[[int, torch.dtype, int], Mixture]:
+    """Builder of a `Mixture` of three."""
+
+    def make(d: int, dtype: torch.dtype, seed: int) -> Mixture:
+        weights = torch.tensor([0.2, 0.5, 0.3], dtype=dtype)
+        factors = torch.stack([0.7 * factor(d, dtype, 10 * seed + k) for k in range(3)])
+        return Mixture(weights, cloud(3, d, dtype, 1400 + seed, size=1.2), factors, trained)
+
+    return make
+
+
+def uniform(d: int, dtype: torch.dtype, seed: int) -> Uniform:
+    """A box, not a cube."""
+    low = -1.5 - 0.1 * (seed % 10) - 0.2 * cloud(1, d, dtype, 1500)[0].tanh()
+    return Uniform(low, torch.tensor([1.5, 1.0, 1.2], dtype=dtype)[:d])
+
+
+def of_torch(d: int, dtype: torch.dtype, seed: int) -> TorchLaw:
+    """One of numbers, of points, of independent columns that are positive."""
+    mean = cloud(1, d, dtype, 1600 + seed)[0]
+    if d == 1:
+        return TorchLaw(torch.distributions.Normal(mean[0], torch.ones((), dtype=dtype)))
+    if d == 2:
+        return TorchLaw(torch.distributions.MultivariateNormal(mean, scale_tril=factor(d, dtype, seed)))
+    return TorchLaw(torch.distributions.Gamma(torch.full((d,), 3.0, dtype=dtype), 2 + mean.tanh()))
+
+
+def transported(d: int, dtype: torch.dtype, seed: int) -> Transported:
+    """A flow after an affine map, to a mixture."""
+    phi = flow(KERNEL, 3)(d, dtype, seed) @ affine(d, dtype, seed)
+    return Transported(phi, mixture(True)(d, dtype, seed))
+
+
+def in_a_box(d: int, dtype: torch.dtype, seed: int) -> Transported:
+    """Of columns that are bounded."""
+    return Transported(bounded(d, dtype, seed), gaussian(False)(d, dtype, seed))
+
+
+def wrapped(d: int, dtype: torch.dtype, seed: int) -> Wrapped:
+    """One column is periodic, with a period of 2; or all are."""
+    periods = torch.tensor([2.0, math.inf, 2.0], dtype=dtype)[:d]
+    start = torch.tensor([-1.0, 0.0, -1.0], dtype=dtype)[:d]
+    return Wrapped(mixture(True)(d, dtype, seed), periods, start, copies=3)
+
+
+def toy(name: str) -> LawEntry:
+    """A toy, in other units; `tests/laws/test_toys.py` integrates it, and draws from it."""
+    return LawEntry(
+        f"toy {name}",
+        lambda d, dtype, seed: TOYS[name](0.5 + 0.1 * (seed % 10), torch.tensor([0.3, -0.2], dtype=dtype)),
+        (2,),
+        box=(),
+        everywhere=False,
+        stated=False,
+    )
+
+
+BOUNDS = ((-2.6, 2.8), (-80.0, 3.0), (-2.7, 80.0))
+PERIOD = (-1.0, 1.0)
+LAWS = [
+    LawEntry("Gaussian", gaussian(False)),
+    LawEntry("Gaussian(trained)", gaussian(True)),
+    LawEntry("Mixture", mixture(False)),
+    LawEntry("Mixture(trained)", mixture(True)),
+    LawEntry("Uniform", uniform, box=((-2.0, 2.0),) * 3, integral=3e-2, everywhere=False),
+    LawEntry("TorchLaw", of_torch, saved=False, stated=False),
+    LawEntry("Transported", transported),
+    LawEntry("Transported(bounded)", in_a_box, box=BOUNDS, integral=1e-4, everywhere=False),
+    LawEntry("Wrapped", wrapped, box=(PERIOD, (-8.0, 8.0), PERIOD), integral=1e-4, everywhere=False),
+    *map(toy, TOYS),
+]

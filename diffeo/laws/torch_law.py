@@ -66,7 +66,7 @@ class TorchLaw(Law):
 
     def rescaled(self, factor: float, shift: Tensor) -> TorchLaw:
         """The distribution, transformed."""
-        moved = AffineTransform(shift.to(self.own), torch.as_tensor(factor).to(self.own), event_dim=1)
+        moved = AffineTransform(shift.to(self.own), float(factor), event_dim=1)
         return TorchLaw(TransformedDistribution(self.points, moved))
 
     def extra_repr(self) -> str:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from diffeo.core import Diffeo
-from diffeo.laws.base import Law
+from diffeo.laws.base import Law, check_points
 from diffeo.laws.conditional import ConditionalLaw
 
 
@@ -31,6 +31,7 @@ class Transported(Law):
 
     def log_prob(self, x: Tensor) -> Tensor:
         """log p₀(φ(x)) + log det Dφ(x); NaN where φ folds: there is no density there."""
+        check_points(x, self.dim, "Transported")
         z, logdet = self.phi.with_logdet(x)
         return self.base.log_prob(z) + logdet
 
