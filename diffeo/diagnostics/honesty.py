@@ -12,11 +12,12 @@ from diffeo.core import Compose, Diffeo
 from diffeo.diagnostics.certificates import Certificate, certificate
 from diffeo.diagnostics.density import DensityReport, Likelihood, Stretch
 from diffeo.diagnostics.mass import Mass, evaluated, mass
-from diffeo.diagnostics.volumes import box_around, opening, parted, volumes_at
+from diffeo.diagnostics.volumes import box_around, volumes_at
+from diffeo.flows.frames import opening, parted
 from diffeo.laws import Law, Transported, Wrapped
 from diffeo.laws.conditional import ConditionalLaw
 
-MOST_ROWS, MOST_STRETCHES, DRAWS = 5000, 500, 5000
+MOST_ROWS, MOST_STRETCHES, DRAWS = 2000, 500, 2000
 """Rows that are sent there and back, rows whose derivatives are measured, draws that show where mass is."""
 
 
@@ -168,7 +169,7 @@ def _total(law: Law, flow: Transported, rows: Tensor, given: int, seed: int) -> 
         x = opened.inverse(full)
         return law.log_prob(x) - opened.with_logdet(x)[1]
 
-    shown = torch.cat([rows, _drawn(flow, given, context, seed)])
+    shown = torch.cat([rows, _drawn(flow, given, context, seed)]) if d <= 2 else rows
     y = (shown if opened is None else opened(shown))[:, :d]
     low, high = y.amin(0), y.amax(0)
     margin = 0.3 * (high - low)

@@ -18,7 +18,8 @@ from diffeo.laws import Mixture
 CHUNK = 4096  # points at a time: a mixture takes some hundred numbers for each
 CELLS = {1: (1000, 4000, 16_000), 2: (100, 200, 400, 800)}  # along each side of the box
 SURE = 1e-4  # grids are refined until the integral changes less
-DRAWS, CENTERS = 20_000, 64
+DRAWS, FEWER, CENTERS = 20_000, 5000, 64
+"""Draws up to 5 dimensions, and in more, where each takes long; points that a wider law is built around."""
 MOST_ERROR = 0.1  # a standard error above which an estimate says nothing
 
 LogDensity = Callable[[Tensor], Tensor]
@@ -86,23 +87,20 @@ def _by_draws(log_density: LogDensity, sample: Tensor, seed: int) -> Mass:
     wide = _wider(sample, generator)
     if wide is None:
         return Mass(math.nan, math.nan, "not computed: the rows lie in fewer dimensions than there are columns")
-    y = wide.sample(DRAWS, generator)
+    d = sample.shape[1]
+    n = DRAWS if d <= 5 else FEWER
+    y = wide.sample(n, generator)
     logs = (evaluated(log_density, y) - evaluated(wide.log_prob, y)).double()
     lost = int(logs.isnan().sum())
     if lost:
-        return Mass(
-            math.nan, math.nan, f"there is no density at {lost:,} of {DRAWS:,} points of a wider law: φ folds there"
-        )
+        return Mass(math.nan, math.nan, f"there is no density at {lost:,} of {n:,} points of a wider law: φ folds there")
     ratio = logs.exp()
-    value, error = float(ratio.mean()), float(ratio.std()) / math.sqrt(DRAWS)
+    value, error = float(ratio.mean()), float(ratio.std()) / math.sqrt(n)
     if not error < MOST_ERROR * max(value, MOST_ERROR) or float(ratio.max()) > 0.1 * float(ratio.sum()):
         few = float(ratio.sum().square() / ratio.square().sum()) if float(ratio.sum()) > 0 else 0.0
-        return Mass(
-            math.nan,
-            math.nan,
-            f"not known: in {len(y[0])} dimensions, {DRAWS:,} draws from a wider law are worth {few:.0f}",
-        )
-    return Mass(value, error, f"by {DRAWS:,} draws from a wider law")
+        how = f"not known: in {d} dimensions, {n:,} draws from a wider law are worth {few:.0f}"
+        return Mass(math.nan, math.nan, how)
+    return Mass(value, error, f"by {n:,} draws from a wider law")
 
 
 def _wider(sample: Tensor, generator: torch.Generator) -> Mixture | None:

@@ -7,13 +7,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from diffeo.core import Compose, Diffeo
+from diffeo.core import Diffeo
 from diffeo.diagnostics.mass import CHUNK, cells
-from diffeo.flows import Affine, Bounded, LearnedAffine
+from diffeo.flows.frames import FRAME, opening, parted
 
-FRAME = (Bounded, Affine, LearnedAffine)  # what only changes units: it never folds
 SIDE = {1: 2000, 2: 100}  # points along each side of a grid in a box
-SCATTERED = 10_000  # points of a box in more dimensions
+SCATTERED, FEWER = 10_000, 2000  # points of a box in more dimensions, and in more than 5, where each takes long
 AROUND = 0.25  # how far a box goes beyond the points in it, relative to their extent
 
 
@@ -28,13 +27,6 @@ class Volumes(NamedTuple):
     """How many there were."""
     where: str
     """What they are."""
-
-
-def parted(phi: Diffeo) -> tuple[list[Diffeo], list[Diffeo]]:
-    """The parts of a map that only change units, as far as they come first, and those after them."""
-    parts = phi.diffeos if isinstance(phi, Compose) else [phi]
-    count = next((k for k, part in enumerate(parts) if not isinstance(part, FRAME)), len(parts))
-    return parts[:count], parts[count:]
 
 
 def volumes_at(phi: Diffeo, x: Tensor, where: str) -> Volumes:
@@ -63,15 +55,10 @@ def box_around(x: Tensor, phi: Diffeo) -> tuple[Tensor, Tensor, str]:
     if d in SIDE:
         points, where = cells(low, high, SIDE[d]), "a grid of " + " × ".join([f"{SIDE[d]:,}"] * d) + " points"
     else:
-        scattered = torch.quasirandom.SobolEngine(d, scramble=True, seed=0).draw(SCATTERED).to(x)
-        points, where = low + (high - low) * scattered, f"{SCATTERED:,} scattered points"
+        count = SCATTERED if d <= 5 else FEWER
+        scattered = torch.quasirandom.SobolEngine(d, scramble=True, seed=0).draw(count).to(x)
+        points, where = low + (high - low) * scattered, f"{count:,} scattered points"
     return points if opened is None else opened.inverse(points), (high - low) / 2, where
-
-
-def opening(phi: Diffeo) -> Bounded | None:
-    """What opens up bounded columns, if a map starts with that."""
-    first = parted(phi)[0][:1]
-    return first[0] if first and isinstance(first[0], Bounded) else None
 
 
 def _layers(phi: Diffeo, x: Tensor) -> Tensor:
