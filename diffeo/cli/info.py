@@ -9,16 +9,20 @@ from diffeo.cli.options import JSON, check_file
 from diffeo.cli.output import print_json, print_rows, show
 
 TRANSFORM = ".safetensors"
+RESULTS = ("model.safetensors", "transform.safetensors")
+"""What is looked for in a folder."""
 MODEL = "diffeo-estimator-1"
 
 
 def info(file: Path, /, *, json: JSON = False) -> int:
-    """Say what is in FILE: a shape, an image, a transform that register wrote, or a model that train wrote.
+    """Say what is in FILE: a shape, an image, or what register, train or density fit wrote.
 
     Args:
-        file: any shape or image file, a transform.safetensors, or a model.safetensors.
+        file: any shape or image file, a transform.safetensors, a model.safetensors, or the folder of one of these.
         json: print JSON.
     """
+    if file.is_dir():
+        file = next((path for name in RESULTS if (path := file / name).exists()), file)
     check_file(file, "FILE")
     facts = _transform(file) if file.suffix.lower() == TRANSFORM else _shape(file)
     if json:
@@ -51,21 +55,38 @@ def _transform(file: Path) -> dict[str, Any]:
 
 def _model(file: Path) -> dict[str, Any]:
     from diffeo.cli.maps import structure
-    from diffeo.estimators import ResNetClassifier
+    from diffeo.estimators import DensityFlow
     from diffeo.estimators.files import read_estimator
 
     estimator, metadata = read_estimator(file)
-    table, phi = metadata.pop("table", {}), estimator.phi_
-    columns = table.get("features", {}).get("columns", [])
+    table = metadata.pop("table", {})
+    kind = {"kind": type(estimator).__name__}
+    if isinstance(estimator, DensityFlow):
+        what, energy = _density(estimator, table), estimator.energy_
+    else:
+        what, energy = _prediction(estimator, table), float(estimator.phi_.energy().detach())
+    return kind | what | {"map": structure(estimator.phi_), "energy": energy} | metadata
+
+
+def _prediction(estimator: Any, table: dict[str, Any]) -> dict[str, Any]:
+    """What a residual network predicts, and from what."""
     return {
-        "kind": type(estimator).__name__,
         "target": table.get("target", {}).get("name"),
-        "classes": estimator.classes_.tolist() if isinstance(estimator, ResNetClassifier) else None,
-        "columns": [_column(**column) for column in columns],
-        "map": structure(phi),
-        "energy": float(phi.energy().detach()),
-        **metadata,
+        "classes": estimator.classes_.tolist() if hasattr(estimator, "classes_") else None,
+        "columns": [_column(**column) for column in table.get("features", {}).get("columns", [])],
     }
+
+
+def _density(estimator: Any, table: dict[str, Any]) -> dict[str, Any]:
+    """What a density is one of; columns without names are numbers, from 0."""
+    columns = [_column(**column) for column in table.get("features", {}).get("columns", [])]
+    count = estimator.n_features_in_
+    names = columns[:count] or [str(k) for k in range(count)]
+    by_name = {
+        key: [f"{k if isinstance(k, str) else names[k]}: {show(v)}" for k, v in (getattr(estimator, key) or {}).items()]
+        for key in ("bounds", "periods")
+    }
+    return {"columns": names, "context": columns[count:], **by_name}
 
 
 def _column(name: str, categories: list[str] | None, **_: Any) -> str:

@@ -67,6 +67,43 @@ JSON = Annotated[bool, Parameter(name="--json", negative="")]
 Switch = Annotated[bool, Parameter(negative="")]
 
 
+def limits(texts: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """Bounds of columns: ``share=0:1``, or with an open side ``income=0:``. Raises ValueError for anything else."""
+    found: dict[str, tuple[float, float]] = {}
+    for text in texts:
+        name, _, pair = text.rpartition("=")
+        low, colon, high = pair.partition(":")
+        try:
+            bounds = float(low or "-inf"), float(high or "inf")
+        except ValueError:
+            bounds = math.nan, math.nan
+        if not (name and colon and (low or high) and bounds[0] < bounds[1]) or name in found:
+            raise ValueError(
+                f"--bounds expects a column, = and two numbers in order, such as share=0:1 or income=0: with an open "
+                f"side, once for each column, and got {text!r}."
+            )
+        found[name] = bounds
+    return found
+
+
+def circumferences(texts: Sequence[str]) -> dict[str, float]:
+    """Periods of columns: ``angle=360``. Raises ValueError for anything else."""
+    found: dict[str, float] = {}
+    for text in texts:
+        name, _, value = text.rpartition("=")
+        try:
+            period = float(value)
+        except ValueError:
+            period = math.nan
+        if not (name and 0 < period < math.inf) or name in found:
+            raise ValueError(
+                f"--periodic expects a column, = and its period, a positive number, such as angle=360, once for each "
+                f"column, and got {text!r}."
+            )
+        found[name] = period
+    return found
+
+
 def check_positive(name: str, value: float | None) -> None:
     """Raise ValueError unless the value is None or positive and finite."""
     if value is not None and not (math.isfinite(value) and value > 0):

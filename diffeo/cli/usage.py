@@ -11,7 +11,7 @@ from diffeo.cli.output import joined
 
 def usage_error(error: CycloptsError, arguments: Sequence[str]) -> str:
     """What was wrong with the command line, and where to look."""
-    verb = (error.command_chain or [""])[0]
+    verb = " ".join(error.command_chain or [])
     return f"{_reason(error, arguments)} (see {f'diffeo {verb}'.strip()} --help)."
 
 
@@ -20,8 +20,9 @@ def _reason(error: CycloptsError, arguments: Sequence[str]) -> str:
         return _missing(error, arguments)
     if isinstance(error, UnusedCliTokensError):
         return f"unexpected argument {' '.join(error.unused_tokens or [])}"
-    if isinstance(error, UnknownCommandError) and arguments and arguments[0].startswith("-"):
-        return f"unknown option {arguments[0]}"
+    token = next(iter(arguments[len(error.command_chain or []) :]), "")
+    if isinstance(error, UnknownCommandError) and token.startswith("-"):
+        return f"unknown option {token}"
     text = joined(str(error)).rstrip(".")
     text = text[0].lower() + text[1:]
     name = error.argument.name if error.argument is not None else ""

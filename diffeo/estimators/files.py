@@ -77,6 +77,8 @@ def read_estimator(path: str | Path) -> tuple[Any, dict[str, Any]]:
         reason = " ".join(str(error).split()).rstrip(".")
         raise ValueError(f"{path} does not describe an estimator that this version knows: {reason}.") from None
     vars(estimator)["history_"] = History()
+    if isinstance(estimator, DensityFlow):
+        estimator.report_ = None
     return estimator, metadata
 
 

@@ -13,7 +13,7 @@ from diffeo.tables.checks import check_known, check_words
 from diffeo.tables.features import Feature, Features, Matrix
 from diffeo.tables.records import Records
 
-FEW = 0.1  # different values for each row: with fewer, a column holds counts, grades or rounded numbers
+FEW, SHARE = 20, 0.01  # different values, and their number for each row: with fewer, a column holds counts or grades
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def _check_numbers(records: Records, name: str) -> None:
 def _about_ties(records: Records, name: str) -> str:
     """A warning of a column whose values repeat."""
     n, different = len(records), len(np.unique(records[name]))
-    if different > max(2, FEW * n):
+    if different > max(FEW, SHARE * n) or 2 * different > n:
         return ""
     return (
         f"Taken for real numbers: {name!r}, which has {different:,} different values in {n:,} rows; at values that "

@@ -9,7 +9,7 @@ import pytest
 
 from diffeo.tables import Coordinates, read_records
 
-TABLE = "x,city,y,n,c\n" + "".join(f"{k * k % 17},{'AB'[k % 2]},{k / 3},{k % 5},1\n" for k in range(60))
+TABLE = "x,city,y,n,c\n" + "".join(f"{k * k % 61},{'AB'[k % 2]},{k / 3},{k % 5},1\n" for k in range(60))
 
 
 def table(tmp_path, content=TABLE, name="a.csv", **options):
@@ -21,7 +21,7 @@ def test_numbers_are_coordinates_and_what_is_given_becomes_numbers(tmp_path):
     records = table(tmp_path)
     found, notes = Coordinates.of(records, without=["c"], given=["city", "n"])
     assert (found.names, found.context) == (["x", "y"], ["city", "n"])
-    assert found.rows(records).tolist() == [[k * k % 17, k / 3] for k in range(60)]
+    assert found.rows(records).tolist() == [[k * k % 61, k / 3] for k in range(60)]
     given, told = found.given(records)
     assert given.tolist() == [[k % 2, k % 5] for k in range(60)]
     assert told == []
