@@ -6,7 +6,7 @@ import importlib
 import os
 import sys
 
-BENCHMARKS = ("shooting", "surfaces", "images", "readouts", "residual", "learning", "ways")
+BENCHMARKS = ("shooting", "surfaces", "images", "readouts", "residual", "learning", "ways", "densities")
 
 
 def main(arguments: list[str]) -> int:
