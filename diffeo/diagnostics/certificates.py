@@ -23,7 +23,8 @@ from diffeo.diagnostics.spaces import embedding, space_of
 from diffeo.fields.kernel_field import PlainField
 from diffeo.flows import Affine, FieldGeodesic, Flow, Geodesic, LearnedAffine
 from diffeo.flows.greedy import Greedy
-from diffeo.flows.layered import FieldLayer, Layer, Layered
+from diffeo.flows.layered import Layered
+from diffeo.flows.layers import FieldLayer, Layer
 from diffeo.solvers import Adaptive
 
 

@@ -43,7 +43,7 @@ from diffeo.diagnostics.metric import gradient_in_v
 from diffeo.diagnostics.spaces import embedding
 from diffeo.diagnostics.tangents import gram, smallest
 from diffeo.flows import Flow
-from diffeo.flows.layered import FieldLayer
+from diffeo.flows.layers import FieldLayer
 from diffeo.heads import LinearReadOut
 from diffeo.losses import LandmarkLoss, SquaredLoss
 from diffeo.shapes import Encoded, Points, PointShape

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from diffeo.core import Diffeo
 from diffeo.diagnostics.certificates import certificate
-from diffeo.flows.layered import Layer, Layered
+from diffeo.flows.layered import Layered
+from diffeo.flows.layers import Layer
 
 
 class FixedPoint(NamedTuple):

@@ -12,7 +12,7 @@ from diffeo.core import Diffeo
 from diffeo.fields.kernel_field import KernelField, PlainField
 from diffeo.flows import FieldGeodesic, Flow, Geodesic
 from diffeo.flows.greedy import Greedy
-from diffeo.flows.layered import FieldLayer
+from diffeo.flows.layers import FieldLayer
 
 
 class State(NamedTuple):

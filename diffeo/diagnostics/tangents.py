@@ -15,7 +15,7 @@ from torch import Tensor
 from diffeo.core import Field
 from diffeo.diagnostics.metric import requiring, unknowns
 from diffeo.fields import KernelField, LinearField
-from diffeo.flows.layered import FieldLayer
+from diffeo.flows.layers import FieldLayer
 from diffeo.solvers import Euler
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from diffeo.core import Solver
 from diffeo.fields.conv_field import Convolved
-from diffeo.flows.layered import FieldLayer
+from diffeo.flows.layers import FieldLayer
 from diffeo.solvers import Midpoint
 
 

@@ -15,8 +15,10 @@ from torch.utils.checkpoint import checkpoint
 from diffeo.core import Field, Solver
 from diffeo.fields.grid_field import GridField, SampledField
 from diffeo.fields.kernel_field import KernelField
+from diffeo.flows import kernel_steps
 from diffeo.flows.convolved import field_layer
-from diffeo.flows.layered import Layer, Layered
+from diffeo.flows.layered import Layered
+from diffeo.flows.layers import Layer
 from diffeo.grid import Grid
 from diffeo.solvers import Euler, check_steps
 
@@ -135,8 +137,9 @@ class Flow(Layered):
 
     def energy(self) -> Tensor:
         """½ Σ_k ‖v_k‖² / L."""
-        velocities = [velocity for velocity, _, _ in self._stack()] if self.carried else self.layer_fields()
-        return 0.5 * torch.stack([velocity.sqnorm() for velocity in velocities]).mean()
+        if self.carried:
+            return 0.5 * kernel_steps.sqnorms([velocity for velocity, _, _ in self._stack()]).mean()
+        return 0.5 * kernel_steps.sqnorms(self.layer_fields()[: len(self.fields)]).mean()
 
     def rates(self) -> list[tuple[nn.Parameter, float]]:
         """Those of the fields, times the number L of layers: a layer's share of the energy is 1/L."""

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from diffeo.core import Field, Grown, Loss
-from diffeo.flows.layered import FieldLayer, Layer, Layered
+from diffeo.flows.layered import Layered
+from diffeo.flows.layers import FieldLayer, Layer
 from diffeo.solvers import Euler
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from diffeo.backends.grids import loops_for
 from diffeo.core import Diffeo
-from diffeo.flows.layered import identities
+from diffeo.flows.layers import identities
 from diffeo.grid import Grid
 from diffeo.sampling import index_rows, sample, sample_with_jacobian, warp
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from diffeo.core import Solver
-from diffeo.flows.layered import Layer, Layered, Velocity, identities
+from diffeo.flows.layered import Layered
+from diffeo.flows.layers import Layer, Velocity, identities
 from diffeo.kernels import reductions
 from diffeo.kernels.momenta import Momenta
 from diffeo.solvers import integrate

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from diffeo.core import CHUNK
 from diffeo.flows.gridded import Gridded, Warp
-from diffeo.flows.layered import identities, newton
+from diffeo.flows.layers import identities
+from diffeo.flows.newton import newton
 from diffeo.grid import Grid
 from diffeo.sampling import index_rows
 from diffeo.sampling.splines import bumps, read, read_with_jacobian

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from diffeo.core import Compose, Diffeo, Field, Loss, Solver
 from diffeo.flows import Flow
-from diffeo.flows.layered import Layer, Layered
+from diffeo.flows.layered import Layered
+from diffeo.flows.layers import Layer
 
 
 class Stage(NamedTuple):

@@ -6,7 +6,7 @@ import torch
 from diffeo.fields import ConvField
 from diffeo.flows import Flow
 from diffeo.flows.convolved import ConvolvedLayer
-from diffeo.flows.layered import FieldLayer
+from diffeo.flows.layers import FieldLayer
 from diffeo.solvers import Euler, Midpoint
 from tests.oracles import cloud, like, relative
 

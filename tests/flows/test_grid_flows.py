@@ -9,7 +9,7 @@ import torch
 from diffeo.core import Inverse, objective
 from diffeo.fields import GridField, KernelField
 from diffeo.flows import Exponential, Flow
-from diffeo.flows.layered import Layer
+from diffeo.flows.layers import Layer
 from diffeo.grid import Grid
 from diffeo.kernels import GaussianKernel, Matern52Kernel
 from diffeo.losses import SSDLoss

@@ -7,7 +7,7 @@ from hypothesis import given
 from diffeo.core import Compose
 from diffeo.fields import KernelField
 from diffeo.flows import Affine, Descent, Flow, Geodesic
-from diffeo.flows.layered import newton
+from diffeo.flows.newton import newton
 from diffeo.kernels import GaussianKernel, LaplacianKernel
 from diffeo.solvers import RK4, Euler, Heun
 from tests import zoo

@@ -1,0 +1,119 @@
+"""Euler steps along kernel fields, many layers in one call, as compiled loops: see `euler_source` for what they do."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffeo.backends.cpu import elimination, euler_source
+from diffeo.backends.cpu.codegen import module_source
+from diffeo.backends.cpu.particles import PARALLEL, UNROLLED, by_component, loaded, pool
+from diffeo.backends.dense.euler import Steps
+from diffeo.backends.formulas import Jet
+
+CHUNK = 512  # points that are computed together, whatever the number of threads
+
+Packed = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+def covers(steps: Steps) -> bool:
+    """Whether the loops exist for these inputs: dtype, device, dimension."""
+    like = steps.controls[0]
+    return (
+        like.dtype in (torch.float32, torch.float64)
+        and like.shape[1] <= UNROLLED
+        and all(t.device.type == "cpu" and t.dtype == like.dtype for t in steps.tensors())
+    )
+
+
+def forward(jet: Jet, x: Tensor, steps: Steps, keep: bool) -> tuple[Tensor, Tensor, np.ndarray]:
+    """Positions (n, d) and determinants (layers, n), and what `backward` wants to know, if it is to be kept."""
+    (n, d), layers, dtype = x.shape, len(steps.durations), str(x.dtype).removeprefix("torch.")
+    loop, constants = compiled("forward", jet, d, dtype)
+    positions, moved, volumes = by_component(x), np.empty((d, n), dtype), np.empty((layers, n), dtype)
+    kept = np.empty((layers, d + d * d, n if keep else 0), dtype)
+    c, a, q, h, first = packed(steps)
+
+    def part(_: int, start: int, stop: int) -> None:
+        loop(positions, moved, volumes, kept, keep, c, a, q, h, first, constants, start, stop)
+
+    _shared(part, n, n * c.shape[1])
+    return torch.from_numpy(moved).T, torch.from_numpy(volumes), kept
+
+
+def backward(
+    jet: Jet, kept: np.ndarray, g_moved: Tensor, g_volumes: Tensor, steps: Steps
+) -> tuple[Tensor, list[Tensor], list[Tensor], Tensor]:
+    """The gradients in the positions, the controls, the momenta and the scales, of what `forward` gave."""
+    (n, d), dtype = g_moved.shape, str(g_moved.dtype).removeprefix("torch.")
+    loop, constants = compiled("backward", jet, d, dtype)
+    c, a, q, h, first = packed(steps)
+    chunks = -(-n // CHUNK)
+    g_c, g_a, g_q = (np.zeros((chunks, *t.shape), dtype) for t in (c, a, q))
+    g_x, ends, dets = np.empty((d, n), dtype), by_component(g_moved), g_volumes.contiguous().numpy()
+
+    def part(k: int, start: int, stop: int) -> None:
+        loop(kept, ends, dets, g_x, c, a, q, h, first, g_c[k], g_a[k], g_q[k], constants, start, stop)
+
+    _shared(part, n, n * c.shape[1])
+    return torch.from_numpy(g_x).T, *_unpacked(steps, g_c.sum(0), g_a.sum(0), g_q.sum(0), q)
+
+
+def _shared(part: Callable[[int, int, int], None], n: int, pairs: int) -> None:
+    """Run ``part(k, start, stop)`` over chunks of points, the same ones for any number of threads."""
+    threads = torch.get_num_threads()
+    starts = range(0, n, CHUNK)
+    stops = [min(start + CHUNK, n) for start in starts]
+    run = map if pairs < PARALLEL or threads == 1 else pool(threads).map
+    list(run(part, range(len(starts)), starts, stops))
+
+
+def norms(jet: Jet, steps: Steps) -> tuple[Tensor, list[Tensor], list[Tensor], Tensor]:
+    """‖v‖² of every layer, and its gradients in controls, momenta and scales."""
+    d, dtype = steps.controls[0].shape[1], str(steps.controls[0].dtype).removeprefix("torch.")
+    loop, constants = compiled("norms", jet, d, dtype)
+    c, a, q, _, first = packed(steps)
+    values, g_c, g_a, g_q = np.empty_like(q), np.empty_like(c), np.empty_like(a), np.empty_like(q)
+    loop(c, a, q, first, values, g_c, g_a, g_q, constants)
+    return torch.from_numpy(values), *_unpacked(steps, g_c, g_a, g_q, q)
+
+
+def packed(steps: Steps) -> Packed:
+    """Controls and momenta of all layers, (d, m), 1/s² and h per layer, and where the controls of each begin."""
+    c, a = (by_component(torch.cat(list(t))) for t in (steps.controls, steps.momenta))
+    q = np.ones(len(steps.durations), c.dtype) if steps.scales is None else 1 / steps.scales.detach().numpy() ** 2
+    return c, a, q, np.array(steps.durations, c.dtype), _beginnings(tuple(map(len, steps.controls)))
+
+
+@lru_cache(maxsize=64)
+def _beginnings(counts: tuple[int, ...]) -> np.ndarray:
+    return np.cumsum([0, *counts])
+
+
+def _unpacked(
+    steps: Steps, g_c: np.ndarray, g_a: np.ndarray, g_q: np.ndarray, q: np.ndarray
+) -> tuple[list[Tensor], list[Tensor], Tensor]:
+    counts = [len(c) for c in steps.controls]
+    c, a = (list(torch.from_numpy(np.ascontiguousarray(g.T)).split(counts)) for g in (g_c, g_a))
+    return c, a, torch.from_numpy(-2 * g_q * q * np.sqrt(q))
+
+
+@lru_cache(maxsize=256)
+def compiled(which: str, jet: Jet, d: int, dtype: str) -> tuple[Callable[..., Any], np.ndarray]:
+    """One of the three loops, and the constants it takes."""
+    source, constants = getattr(euler_source, f"{which}_source")(jet, d)
+    return loaded(_helpers() + module_source(source, dtype), f"euler_{which}"), np.array(constants, dtype)
+
+
+@lru_cache(maxsize=1)
+def _helpers() -> str:
+    """An import that changes, and with it the name of what is cached, where the code that it imports does."""
+    digest = hashlib.sha256(inspect.getsource(elimination).encode()).hexdigest()[:16]
+    return f"from diffeo.backends.cpu.elimination import determinant, inverted  # {digest}\n"

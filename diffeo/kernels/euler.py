@@ -1,0 +1,101 @@
+"""Euler steps along kernel fields, all in one call: positions, determinants and norms as differentiable functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from diffeo.backends.auto import FEW, AutoBackend
+from diffeo.backends.cpu import euler as loops
+from diffeo.backends.cpu.particles import CPUBackend
+from diffeo.backends.dense import euler as dense
+from diffeo.backends.dense.euler import Steps
+from diffeo.kernels.reductions import check_positions
+
+if TYPE_CHECKING:
+    from diffeo.kernels.algebra import Radial
+
+__all__ = ["Steps", "covers", "norms", "take"]
+
+
+def covers(kernel: Radial, steps: Steps, x: Tensor | None = None) -> bool:
+    """Whether there are compiled loops for these steps, and so much to do that they pay."""
+    if not steps.controls or not loops.covers(steps) or not isinstance(kernel.backend, AutoBackend | CPUBackend):
+        return False
+    pairs = sum(len(c) * (len(c) if x is None else len(x)) for c in steps.controls)
+    return pairs >= FEW or isinstance(kernel.backend, CPUBackend)
+
+
+def take(kernel: Radial, x: Tensor, steps: Steps) -> tuple[Tensor, Tensor]:
+    """Where the steps lead x, shape (n, d), and the determinants of all of them on the way, shape (layers, n)."""
+    for controls in steps.controls:
+        check_positions(x, controls)
+    return _Take.apply(kernel, steps.durations, x, *steps.tensors())
+
+
+def norms(kernel: Radial, steps: Steps) -> Tensor:
+    """‖v‖² of every layer, shape (layers,)."""
+    return _Norms.apply(kernel, steps.durations, *steps.tensors())
+
+
+def _again(durations: tuple[float, ...], tensors: Sequence[Tensor]) -> Steps:
+    layers = len(durations)
+    scales = tensors[2 * layers] if len(tensors) > 2 * layers else None
+    return Steps(durations, tuple(tensors[:layers]), tuple(tensors[layers : 2 * layers]), scales)
+
+
+def _exactly(function: Callable[..., Any], inputs: Sequence[Tensor], cotangents: Sequence[Tensor]) -> list[Any]:
+    """The gradients of a function in plain torch, which can be differentiated again."""
+    wanted = [t for t in inputs if t.requires_grad]
+    found = iter(torch.autograd.grad(function(*inputs), wanted, cotangents, create_graph=True, allow_unused=True))
+    return [next(found) if t.requires_grad else None for t in inputs]
+
+
+class _Take(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, kernel: Radial, durations: tuple[float, ...], x: Tensor, *tensors: Tensor) -> Any:
+        keep = any(ctx.needs_input_grad)
+        moved, volumes, ctx.kept = loops.forward(kernel, x, _again(durations, tensors), keep)
+        ctx.kernel, ctx.durations = kernel, durations
+        ctx.save_for_backward(x, *tensors)
+        return moved, volumes
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> Any:
+        kernel, durations = ctx.kernel, ctx.durations
+        x, *tensors = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            exact = _exactly(
+                lambda z, *rest: dense.forward(kernel, z, _again(durations, rest)), (x, *tensors), cotangents
+            )
+            return None, None, *exact
+        steps = _again(durations, tensors)
+        g_moved, g_volumes = cotangents
+        g_x, g_c, g_a, g_s = loops.backward(kernel, ctx.kept, g_moved, g_volumes, steps)
+        return None, None, *chain((g_x,), g_c, g_a, () if steps.scales is None else (g_s,))
+
+
+class _Norms(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, kernel: Radial, durations: tuple[float, ...], *tensors: Tensor) -> Any:
+        steps = _again(durations, tensors)
+        values, g_c, g_a, g_s = loops.norms(kernel, steps)
+        ctx.kernel, ctx.durations = kernel, durations
+        ctx.gradients = [*g_c, *g_a, *(() if steps.scales is None else (g_s,))]
+        ctx.save_for_backward(*tensors)
+        return values
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> Any:
+        kernel, durations, tensors = ctx.kernel, ctx.durations, ctx.saved_tensors
+        (weights,) = cotangents
+        if torch.is_grad_enabled():
+            exact = _exactly(lambda *again: dense.norms(kernel, _again(durations, again)), tensors, cotangents)
+            return None, None, *exact
+        layers = len(durations)
+        each = [w * g for w, g in zip([*weights, *weights], ctx.gradients[: 2 * layers], strict=True)]
+        return None, None, *each, *(weights * g for g in ctx.gradients[2 * layers :])
