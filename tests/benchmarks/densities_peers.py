@@ -217,7 +217,7 @@ class Ffjord(nn.Module):
                 z = state[0] if state[0].requires_grad else state[0].detach().requires_grad_()
                 v = self.velocity(t, z)
                 grads = [torch.autograd.grad(v, z, e, create_graph=self.training, retain_graph=True)[0] for e in probes]
-            return v, sum((g * e).sum(1) for g, e in zip(grads, probes, strict=True))
+            return v, (torch.stack(grads) * torch.stack(probes)).sum((0, 2))
 
         times, tolerance = torch.tensor([0.0, 1.0]), 1e-4 if self.training else 1e-5
         path = odeint(motion, (x, torch.zeros(len(x))), times, rtol=tolerance, atol=tolerance, method="dopri5")
