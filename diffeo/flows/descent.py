@@ -27,9 +27,9 @@ class Descent(Greedy):
     \nabla\log\pi(x_j) + \nabla_{x_j} k(x_j, x)$ (Liu & Wang, NeurIPS 2016), and one layer is one of its steps. What
     differs: there, step sizes are fixed or those of AdaGrad, whatever becomes of the divergence, of which nothing is
     known; here every step is certified not to fold, which gives the moved particles a density, and is halved until
-    the estimate −mean(log π + log-volume) of KL(law of the particles ‖ π) falls. That estimate is the divergence of a
-    density that was smooth at the start, and goes on falling where the particles themselves have settled: with few of
-    them, volumes shrink between particles as dipoles push these apart. Stop early, or take fresh particles.
+    −mean(log π + log-volume) over them falls, an estimate of KL(law of the moved particles ‖ π). As particles are few,
+    it can be overfitted: after they have settled, dipoles go on to inflate the volumes around each of them, and the
+    estimate falls below what is possible. Stop at a number of layers, or validate with other particles.
 
     Args:
         kernel: of the space V; differentiable at 0.

@@ -16,11 +16,11 @@ from diffeo.fields import (
     Tanh,
 )
 from diffeo.fit import fit
-from diffeo.flows import Descent, FieldDescent
+from diffeo.flows import Affine, Descent, FieldDescent
 from diffeo.flows.greedy import force, joined
 from diffeo.io import load, save
 from diffeo.kernels import CauchyKernel, GaussianKernel, Matern52Kernel
-from diffeo.laws import Gaussian
+from diffeo.laws import Gaussian, Transported
 from diffeo.losses import KLLoss, MMDLoss, NLLLoss
 from diffeo.shapes import Points, Samples
 from tests import zoo
@@ -197,6 +197,22 @@ def test_likelihood_is_descended_along_divergences_too():
     moved = phi @ source
     assert float(moved.deficit) == 0
     assert distance(moved.witnesses, phi(source.witnesses)) == 0
+
+
+def ring(n, seed):
+    """About the unit circle."""
+    return torch.nn.functional.normalize(cloud(n, 2, seed=seed)) + cloud(n, 2, seed=seed + 100, size=0.15)
+
+
+def test_a_base_is_trained_along():
+    """Layers, and between them the mixture that they carry the samples to: better on new samples than it is alone."""
+    source, new, still = Samples(ring(100, 1)), ring(500, 2), Affine(torch.eye(2, dtype=F64), torch.zeros(2, dtype=F64))
+    base, alone, phi = zoo.law(2, F64, 0), zoo.law(2, F64, 0), Descent(KERNEL, source.x[:20])
+    fit(still, [(source, None)], NLLLoss(alone), max_iterations=30)
+    fit(phi, [(source, None)], NLLLoss(base), weight=0.0, max_iterations=15, tolerance=None)
+    assert distance(base.means, zoo.law(2, F64, 0).means) > 0.05
+    with torch.no_grad():
+        assert Transported(phi, base).log_prob(new).mean() > alone.log_prob(new).mean() + 0.1
 
 
 def test_points_and_samples_grow_together():
