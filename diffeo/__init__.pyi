@@ -32,6 +32,7 @@ from .fields import Tanh as Tanh
 from .fields import TrainedConvField as TrainedConvField
 from .fields import TrainedKernelField as TrainedKernelField
 from .fit import LBFGS as LBFGS
+from .fit import Averaged as Averaged
 from .fit import Batches as Batches
 from .fit import Cosine as Cosine
 from .fit import Draws as Draws

@@ -1,5 +1,6 @@
 """The only optimization loop: any diffeomorphism, any loss, any way to make a step, all pairs or a batch at a time."""
 
+from diffeo.fit.averaged import Averaged
 from diffeo.fit.batches import Batches, Minibatches
 from diffeo.fit.draws import Draws
 from diffeo.fit.history import History, Record
@@ -11,6 +12,7 @@ from diffeo.fit.schedules import Cosine, Schedule
 
 __all__ = [
     "LBFGS",
+    "Averaged",
     "Batches",
     "Cosine",
     "DivergenceError",
