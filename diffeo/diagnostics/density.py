@@ -135,7 +135,8 @@ class DensityReport:
             (lost > 0, f"{lost:,} rows have no density"),
             (self.on_data.folds > 0, f"it folds at {self.on_data.folds:,} rows"),
             (self.in_box.folds > 0, f"it folds at {self.in_box.folds:,} of {self.in_box.where} around the data"),
-            (not self.round_trip < CLOSE, f"φ⁻¹(φ(x)) is off by {self.round_trip:.2g} of a column's spread"),
+            (self.round_trip == math.inf, "φ⁻¹ was not found"),
+            (CLOSE < self.round_trip < math.inf, f"φ⁻¹(φ(x)) is off by {self.round_trip:.2g} of a column's spread"),
             (off, f"∫p is {self.mass.value:.4f}"),
             (impossible, f"log p is larger than the true law's, {-self.entropy if self.entropy else 0:.4f}, can be"),
         ]
@@ -157,6 +158,8 @@ class DensityReport:
         return f"φ⁻¹(φ(x)) is x up to {self.round_trip:.1e} of a column's spread, in {self.precision}."
 
     def _volumes(self) -> str:
+        if math.isnan(self.on_data.smallest):
+            return "There are no layers that could fold."
         said = []
         for volumes in (self.on_data, self.in_box):
             place = volumes.where if volumes is self.on_data else f"{volumes.where} of a box around them"

@@ -9,10 +9,13 @@ from diffeo.viz.certificate import certificate
 from diffeo.viz.convergence import convergence
 from diffeo.viz.curves import history, momenta, trajectories
 from diffeo.viz.deform import grid
+from diffeo.viz.density import carried_plane, density
+from diffeo.viz.density_overview import density_overview
 from diffeo.viz.draw import colored, shapes
 from diffeo.viz.geodesicity import geodesicity
 from diffeo.viz.image_overview import image_registration
 from diffeo.viz.images import checkerboard, difference, slices
+from diffeo.viz.marginals import marginals
 from diffeo.viz.marks import mark
 from diffeo.viz.overview import registration
 from diffeo.viz.planes import planes
@@ -21,16 +24,20 @@ from diffeo.viz.warps import carried_grid, log_jacobian
 
 __all__ = [
     "carried_grid",
+    "carried_plane",
     "certificate",
     "checkerboard",
     "colored",
     "convergence",
+    "density",
+    "density_overview",
     "difference",
     "geodesicity",
     "grid",
     "history",
     "image_registration",
     "log_jacobian",
+    "marginals",
     "mark",
     "momenta",
     "planes",

@@ -1,0 +1,217 @@
+"""Densities in one and two dimensions, and the grid that a flow carries along."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import LineCollection
+from matplotlib.colors import Normalize
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from torch import Tensor
+
+from diffeo.core import Compose, Diffeo
+from diffeo.flows.frames import opening, parted
+from diffeo.laws import Law, Transported, Wrapped
+from diffeo.viz.draw import legend
+from diffeo.viz.style import BLUE, FAINT, INK, ORANGE, VERMILION, axis_names, color_bar, dress
+from diffeo.viz.view import Array, array, sample
+
+CHUNK = 4096  # points at a time: a mixture takes some hundred numbers for each
+CELLS, FINE = 200, 800  # along each side of a map, and along a curve
+MAP = "Blues"
+LONGEST = 20  # letters of a column's name that are shown
+BRIGHT = 0.98  # of the mass shown is below the density at which colors saturate: a thin peak would leave all else pale
+PATHS, MOST_DOTS = 60, 1000
+TRUE = 1.6  # columns whose ranges differ by less than this factor are drawn true to scale
+
+
+def density(
+    ax: Axes,
+    law: Law | Callable[[Tensor], Tensor],
+    lo: Tensor,
+    hi: Tensor,
+    *,
+    data: Tensor | None = None,
+    exact: Callable[[Tensor], Tensor] | None = None,
+    names: Sequence[str] = (),
+    limit: float | None = None,
+    bar: bool = True,
+) -> float:
+    """Draw a density: a map in two dimensions, a curve in one.
+
+    Args:
+        ax: flat axes.
+        law: a law, or log p: from x, shape (n, d), to shape (n,). Points without a density, where φ folds, are red.
+        lo, hi: corners of what is shown, shape (d,), d being 1 or 2, in the dtype and on the device of the law.
+        data: rows, shape (n, d): dots on a map, a histogram behind a curve.
+        exact: log p of the true law, drawn as a dashed curve; in two dimensions draw it on axes of its own.
+        names: of the columns, with their units.
+        limit: the density at which colors saturate; by default 98% of the mass is below it.
+        bar: whether there is a color bar.
+
+    Returns: the limit, for a map beside this one; in one dimension the highest density.
+    Raises: ValueError unless the corners are two tensors of shape (1,) or (2,) with lo < hi.
+    """
+    if lo.ndim != 1 or len(lo) not in (1, 2) or lo.shape != hi.shape or not bool((lo < hi).all()):
+        raise ValueError(f"density expects corners lo < hi of shape (1,) or (2,), and got {lo} and {hi}.")
+    texts = labels(names, len(lo))
+    if len(lo) == 1:
+        return _curve(ax, law, lo, hi, data, exact, texts[0])
+    p = _on_grid(law, lo, hi)
+    limit = limit or _bright(p)
+    extent = (float(lo[0]), float(hi[0]), float(lo[1]), float(hi[1]))
+    colors, lost = Normalize(0, limit), bool(np.isnan(p).any())
+    shades = colormaps[MAP].with_extremes(bad=VERMILION)
+    ax.imshow(
+        p.T, origin="lower", extent=extent, norm=colors, cmap=shades, interpolation="nearest" if lost else "bilinear"
+    )
+    if data is not None:
+        dots(ax, data, INK)
+    ax.set(xlim=extent[:2], ylim=extent[2:], aspect=aspect(lo, hi))
+    dress(ax, *texts)
+    if bar:
+        color_bar(
+            ax, ScalarMappable(colors, MAP), f"density p  (per unit of area{'; red: none, φ folds' if lost else ''})"
+        )
+    return limit
+
+
+def aspect(lo: Tensor, hi: Tensor) -> Literal["equal", "auto"]:
+    """True to scale, unless one column is much longer than the other."""
+    sides = array(hi - lo)
+    return "equal" if sides.max() < TRUE * sides.min() else "auto"
+
+
+def dots(ax: Axes, x: Tensor, color: str, most: int = MOST_DOTS) -> None:
+    """Points of the plane, so many at most, always the same ones."""
+    rows = sample(len(x), most)
+    ax.scatter(*array(x)[rows, :2].T, s=float(np.clip(3000 / max(len(rows), 1), 2, 14)), color=color, alpha=0.6, lw=0)
+
+
+def carried_plane(ax: Axes, phi: Diffeo, data: Tensor, *, base: Law | None = None, lines: int = 25) -> None:
+    """Draw what a flow does to the plane: a regular grid around the data, carried along, and the ways of some rows.
+
+    Coordinates are those of the flow, behind what only changes units: columns are standardized, and bounded ones opened
+    up.
+
+    Args:
+        ax: flat axes.
+        phi: a map of the plane.
+        data: rows, shape (n, 2), in the dtype and on the device of phi.
+        base: the law that the rows are carried to: its density is drawn behind.
+        lines: of the grid, along its longer side.
+    """
+    frame, parts = parted(phi)
+    flow = Compose(parts) if parts else None
+    with torch.no_grad():
+        z = data
+        for part in frame:
+            z = part(z)
+        lo, hi = z.amin(0), z.amax(0)
+        lo, hi = lo - 0.05 * (hi - lo), hi + 0.05 * (hi - lo)
+        moved = [_moved(flow, line) for line in _grid(lo, hi, lines)]
+        rows = torch.from_numpy(sample(len(z), PATHS))
+        path = torch.stack([z[rows], *(flow.path(z[rows])[1:] if flow else [])])
+    ends = np.concatenate([*moved, array(path).reshape(-1, 2)])
+    ends = ends[np.isfinite(ends).all(1)]
+    middle, half = (ends.min(0) + ends.max(0)) / 2, 0.54 * float(np.ptp(ends, axis=0).max())
+    low, high = middle - half, middle + half
+    if base is not None:
+        corners = (torch.as_tensor(c).to(z) for c in (low, high))
+        density(ax, base, *corners, bar=False)
+    ax.add_collection(LineCollection(moved, colors=FAINT, linewidths=0.6))
+    ways = array(path).swapaxes(0, 1)
+    ax.add_collection(LineCollection(list(ways), colors=ORANGE, linewidths=0.9))
+    ax.scatter(*ways[:, 0].T, s=12, facecolors="none", edgecolors=ORANGE, linewidths=0.8, zorder=3)
+    ax.scatter(*ways[:, -1].T, s=14, color=ORANGE, linewidths=0, zorder=3)
+    ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
+    dress(ax, "$z_1$  (standardized)", "$z_2$  (standardized)")
+
+
+def log_density(law: Law | Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """log p of x, shape (n, d), a part of the points at a time; −∞ beyond the bounds of a law that has some."""
+    inside = torch.ones(len(x), dtype=torch.bool, device=x.device)
+    flow = law.law if isinstance(law, Wrapped) else law
+    opened = opening(flow.phi) if isinstance(flow, Transported) else None
+    if opened is not None:
+        inside = opened.contains(law.wrap(x) if isinstance(law, Wrapped) else x)
+    found = x.new_full((len(x),), -math.inf)
+    if bool(inside.any()):
+        with torch.no_grad():
+            found[inside] = torch.cat([law(part) for part in x[inside].split(CHUNK)])
+    return found
+
+
+def _curve(
+    ax: Axes,
+    law: Law | Callable[[Tensor], Tensor],
+    lo: Tensor,
+    hi: Tensor,
+    data: Tensor | None,
+    exact: Callable[[Tensor], Tensor] | None,
+    name: str,
+) -> float:
+    x = (lo + (hi - lo) * (torch.arange(FINE, device=lo.device).to(lo)[:, None] + 0.5) / FINE).reshape(-1, 1)
+    handles = []
+    if data is not None:
+        ax.hist(array(data)[:, 0], bins=60, range=(float(lo), float(hi)), density=True, color="#d8d8d8")
+        handles.append(Patch(color="#d8d8d8", label="data"))
+    p = np.exp(array(log_density(law, x)))
+    ax.plot(array(x)[:, 0], p, color=BLUE, lw=2)
+    handles.append(Line2D([], [], color=BLUE, lw=2, label="fitted"))
+    if exact is not None:
+        truth = np.exp(array(log_density(exact, x)))
+        ax.plot(array(x)[:, 0], truth, color=ORANGE, lw=1.6, ls="--")
+        handles.append(Line2D([], [], color=ORANGE, lw=1.6, ls="--", label="exact"))
+    ax.set(xlim=(float(lo), float(hi)), ylim=(0, None))
+    dress(ax, name, "density p  (per unit)")
+    legend(ax, handles)
+    return float(np.nanmax(p))
+
+
+def _on_grid(law: Law | Callable[[Tensor], Tensor], lo: Tensor, hi: Tensor) -> Array:
+    """p at the centers of cells, shape (CELLS, CELLS)."""
+    step = (hi - lo) / CELLS
+    x, y = (lo[k] + step[k] * (torch.arange(CELLS, device=lo.device).to(lo) + 0.5) for k in range(2))
+    p = log_density(law, torch.stack(torch.meshgrid(x, y, indexing="ij"), -1).reshape(-1, 2)).exp()
+    return array(p).reshape(CELLS, CELLS)
+
+
+def _bright(p: Array) -> float:
+    """The density below which so much of the mass is."""
+    values = np.sort(p[np.isfinite(p)])
+    if not len(values) or not values[-1] > 0:
+        return 1.0
+    mass = np.cumsum(values)
+    return float(values[np.searchsorted(mass, BRIGHT * mass[-1])])
+
+
+def _grid(lo: Tensor, hi: Tensor, lines: int) -> list[Tensor]:
+    """The lines of a regular grid in a box of the plane, each as points that are close together."""
+    step = float((hi - lo).max()) / (lines - 1)
+    found = []
+    for k in range(2):
+        count = max(2, 1 + round(float(hi[k] - lo[k]) / step))
+        along = torch.linspace(float(lo[1 - k]), float(hi[1 - k]), 10 * lines).to(lo)
+        for level in torch.linspace(float(lo[k]), float(hi[k]), count).to(lo):
+            both = [torch.full_like(along, float(level)), along]
+            found.append(torch.stack(both if k == 0 else both[::-1], 1))
+    return found
+
+
+def _moved(flow: Diffeo | None, x: Tensor) -> Array:
+    return array(flow(x) if flow else x)
+
+
+def labels(names: Sequence[str], d: int) -> list[str]:
+    """What is written at axes: names that fit, no part of which is read as mathematics."""
+    short = [name if len(name) <= LONGEST else name[: LONGEST - 1] + "…" for name in names]
+    return [name.replace("$", r"\$") for name in short] if names else axis_names(d, range(d))
