@@ -93,7 +93,8 @@ def _by_draws(log_density: LogDensity, sample: Tensor, seed: int) -> Mass:
     logs = (evaluated(log_density, y) - evaluated(wide.log_prob, y)).double()
     lost = int(logs.isnan().sum())
     if lost:
-        return Mass(math.nan, math.nan, f"there is no density at {lost:,} of {n:,} points of a wider law: φ folds there")
+        how = f"there is no density at {lost:,} of {n:,} points of a wider law: φ folds there"
+        return Mass(math.nan, math.nan, how)
     ratio = logs.exp()
     value, error = float(ratio.mean()), float(ratio.std()) / math.sqrt(n)
     if not error < MOST_ERROR * max(value, MOST_ERROR) or float(ratio.max()) > 0.1 * float(ratio.sum()):
