@@ -16,6 +16,7 @@ from cyclopts import App
 from cyclopts.exceptions import CycloptsError
 
 from diffeo.cli.apply import apply
+from diffeo.cli.density import density
 from diffeo.cli.doctor import doctor
 from diffeo.cli.evaluate import evaluate
 from diffeo.cli.info import info
@@ -50,7 +51,7 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-for verb in (register, apply, evaluate, train, predict, info, doctor):
+for verb in (register, apply, evaluate, train, predict, density, info, doctor):
     app.command(verb)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from contextlib import redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -88,9 +89,15 @@ def _fitted(request: Request, target: Any, x: Any, y: Any, resume: bool, quiet: 
     kind = ResNetClassifier if target.task is Task.classification else ResNetRegressor
     estimator = kind(**request.parameters, random_state=request.seed)
     checkpoint = request.out / CHECKPOINT
+    with resumable(checkpoint), Progress(quiet) as progress:
+        return estimator.fit(x, y, callbacks=(progress,), checkpoint=checkpoint, resume=resume)
+
+
+@contextmanager
+def resumable(checkpoint: Path) -> Iterator[None]:
+    """What is interrupted inside says how to go on."""
     try:
-        with Progress(quiet) as progress:
-            return estimator.fit(x, y, callbacks=(progress,), checkpoint=checkpoint, resume=resume)
+        yield
     except KeyboardInterrupt:
         kept = f"{checkpoint} keeps what was done: the same command with --resume goes on from there."
         raise KeyboardInterrupt(

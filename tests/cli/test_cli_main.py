@@ -14,6 +14,11 @@ from diffeo.cli import info as info_verb
 from diffeo.cli.main import main
 from tests.cli.files import ring
 
+VERBS = [
+    *("register", "apply", "evaluate", "train", "predict", "info", "doctor"),
+    *("density fit", "density score", "density sample"),
+]
+
 
 def one_sentence(text):
     """Whether a text is one line that starts as ours do and has one sentence's full stop, at its end."""
@@ -35,12 +40,12 @@ def test_help_in_a_new_process_needs_no_heavy_package():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert all(verb in done.stdout for verb in ("register", "apply", "evaluate", "train", "predict", "info", "doctor"))
+    assert all(verb.split()[0] in done.stdout for verb in VERBS)
 
 
-@pytest.mark.parametrize("verb", ["register", "apply", "evaluate", "train", "predict", "info", "doctor"])
+@pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_and_every_option_is_explained(verb, capsys):
-    assert main([verb, "--help"]) == 0
+    assert main([*verb.split(), "--help"]) == 0
     text = capsys.readouterr().out
     options = re.findall(r"^│[ *]+((?:--|[A-Z]{4})\S*(?: -\w)?(?: [A-Z.]+)?)  +(.*?) *│$", text, flags=re.M)
     assert len(options) >= 2
@@ -89,6 +94,15 @@ def test_version(capsys):
         (["train", "a.csv", "-t", "y", "-o", "out", "--max-iters", "9"], "did you mean --max-iter"),
         (["predict", "out"], "TABLE is missing"),
         (["predict", "out", "a.csv", "b.csv"], "unexpected argument b.csv"),
+        (["density", "fit"], "TABLE is missing (see diffeo density fit --help)"),
+        (["density", "fit", "a.csv"], "--out or -o is missing"),
+        (["density", "fit", "a.csv", "-o", "out", "--bound", "x=0:1"], "did you mean --bounds"),
+        (["density", "fit", "a.csv", "-o", "out", "--bounds"], "--bounds expects a value"),
+        (["density", "score", "out"], "TABLE is missing"),
+        (["density", "sample"], "MODEL is missing"),
+        (["density", "sample", "out"], "--number or -n is missing"),
+        (["density", "samples", "out"], "did you mean"),
+        (["density", "--frobnicate"], "unknown option --frobnicate (see diffeo density --help)"),
         (["info"], "FILE is missing"),
         (["info", "a", "b"], "unexpected argument b"),
         (["doctor", "now"], "unexpected argument now"),
