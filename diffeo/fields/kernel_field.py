@@ -122,36 +122,37 @@ class PlainField:
     Args:
         kernel: with the function k.
         controls, momenta: c and a, shape (m, d).
-        scale: s, shape (1,); 1 if left out.
+        log_scale: log s, shape (1,); 0 if left out.
     """
 
-    def __init__(self, kernel: Radial, controls: Tensor, momenta: Tensor, scale: Tensor | None = None) -> None:
-        self.kernel, self.controls, self.momenta, self.scale = kernel, controls, momenta, scale
+    def __init__(self, kernel: Radial, controls: Tensor, momenta: Tensor, log_scale: Tensor | None = None) -> None:
+        self.kernel, self.controls, self.momenta, self.log_scale = kernel, controls, momenta, log_scale
 
     def __call__(self, x: Tensor) -> Tensor:
         """v(x), shape (n, d)."""
-        x, controls = self._stretched(x)
+        x, controls, _ = self._stretched(x)
         return reductions.product(self.kernel, x, controls, self.momenta)
 
     def jacobian(self, x: Tensor) -> Tensor:
         """Dv(x), shape (n, d, d)."""
-        x, controls = self._stretched(x)
+        x, controls, s = self._stretched(x)
         jacobian = reductions.jacobian(self.kernel, x, controls, self.momenta)
-        return jacobian if self.scale is None else jacobian / self.scale
+        return jacobian if self.log_scale is None else jacobian / s
 
     def divergence(self, x: Tensor) -> Tensor:
         """div v(x), shape (n,)."""
-        x, controls = self._stretched(x)
+        x, controls, s = self._stretched(x)
         divergence = reductions.divergence(self.kernel, x, controls, self.momenta)
-        return divergence if self.scale is None else divergence / self.scale
+        return divergence if self.log_scale is None else divergence / s
 
     def sqnorm(self) -> Tensor:
         """‖v‖²_V."""
         return (self.momenta * self(self.controls)).sum()
 
-    def _stretched(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Positions and controls in units of s."""
-        if self.scale is None:
-            return x, self.controls
+    def _stretched(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | float]:
+        """Positions and controls in units of s, and s."""
+        if self.log_scale is None:
+            return x, self.controls, 1.0
         reductions.check_positions(x, self.controls)
-        return x / self.scale, self.controls / self.scale
+        s = self.log_scale.exp()
+        return x / s, self.controls / s, s

@@ -73,7 +73,7 @@ class TrainedKernelField(Field):
 
     def frozen(self) -> PlainField:
         """Controls, momenta and the scale as they are."""
-        return PlainField(self.kernel, self.controls, self.momenta, self.scale)
+        return PlainField(self.kernel, self.controls, self.momenta, self.log_scale)
 
     def arguments(self) -> dict[str, Any]:
         """Kernel, controls, momenta, log s."""

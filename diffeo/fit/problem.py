@@ -138,10 +138,8 @@ class Problem:
             if value.total.requires_grad:
                 value.total.backward()
         for p in self.parameters:
-            p.grad = None if p.grad is None else p.grad.contiguous()  # L-BFGS views gradients as vectors
-            for p in self.parameters:
-                if p.grad is not None and not p.grad.is_contiguous():
-                    p.grad = p.grad.contiguous()  # torch's L-BFGS views gradients as vectors
+            if p.grad is not None and not p.grad.is_contiguous():
+                p.grad = p.grad.contiguous()  # torch's L-BFGS views gradients as vectors
         return Value(*(v.detach() for v in value))
 
     def _objective(self, pairs: Sequence[tuple[Any, Any]], share: Share) -> Value:

@@ -57,7 +57,7 @@ def _runs(layers: Sequence[Layer]) -> Iterator[tuple[Radial | None, list[Any]]]:
 
 def _key(velocity: PlainField) -> tuple[Radial, bool]:
     """What fields that go into one call have in common."""
-    return velocity.kernel, velocity.scale is None
+    return velocity.kernel, velocity.log_scale is None
 
 
 def _steps(run: Sequence[FieldLayer]) -> Steps:
@@ -66,10 +66,10 @@ def _steps(run: Sequence[FieldLayer]) -> Steps:
 
 
 def _together(velocities: Sequence[PlainField], durations: tuple[float, ...]) -> Steps:
-    scales = [v.scale for v in velocities if v.scale is not None]
+    log_scales = tuple(v.log_scale for v in velocities if v.log_scale is not None)
     return Steps(
         durations,
         tuple(v.controls for v in velocities),
         tuple(v.momenta for v in velocities),
-        torch.cat(scales) if scales else None,
+        log_scales or None,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -26,7 +25,7 @@ def covers(kernel: Radial, steps: Steps, x: Tensor | None = None) -> bool:
     """Whether there are compiled loops for these steps, and so much to do that they pay."""
     if not steps.controls or not loops.covers(steps) or not isinstance(kernel.backend, AutoBackend | CPUBackend):
         return False
-    pairs = sum(len(c) * (len(c) if x is None else len(x)) for c in steps.controls)
+    pairs = sum(c.shape[0] * (c.shape[0] if x is None else x.shape[0]) for c in steps.controls)
     return pairs >= FEW or isinstance(kernel.backend, CPUBackend)
 
 
@@ -43,9 +42,8 @@ def norms(kernel: Radial, steps: Steps) -> Tensor:
 
 
 def _again(durations: tuple[float, ...], tensors: Sequence[Tensor]) -> Steps:
-    layers = len(durations)
-    scales = tensors[2 * layers] if len(tensors) > 2 * layers else None
-    return Steps(durations, tuple(tensors[:layers]), tuple(tensors[layers : 2 * layers]), scales)
+    n = len(durations)
+    return Steps(durations, tuple(tensors[:n]), tuple(tensors[n : 2 * n]), tuple(tensors[2 * n :]) or None)
 
 
 def _exactly(function: Callable[..., Any], inputs: Sequence[Tensor], cotangents: Sequence[Tensor]) -> list[Any]:
@@ -73,29 +71,24 @@ class _Take(torch.autograd.Function):
                 lambda z, *rest: dense.forward(kernel, z, _again(durations, rest)), (x, *tensors), cotangents
             )
             return None, None, *exact
-        steps = _again(durations, tensors)
         g_moved, g_volumes = cotangents
-        g_x, g_c, g_a, g_s = loops.backward(kernel, ctx.kept, g_moved, g_volumes, steps)
-        return None, None, *chain((g_x,), g_c, g_a, () if steps.scales is None else (g_s,))
+        g_x, gradients = loops.backward(kernel, ctx.kept, g_moved, g_volumes, _again(durations, tensors))
+        return None, None, g_x, *gradients
 
 
 class _Norms(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, kernel: Radial, durations: tuple[float, ...], *tensors: Tensor) -> Any:
-        steps = _again(durations, tensors)
-        values, g_c, g_a, g_s = loops.norms(kernel, steps)
+        values, ctx.gradients = loops.norms(kernel, _again(durations, tensors))
         ctx.kernel, ctx.durations = kernel, durations
-        ctx.gradients = [*g_c, *g_a, *(() if steps.scales is None else (g_s,))]
         ctx.save_for_backward(*tensors)
         return values
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> Any:
         kernel, durations, tensors = ctx.kernel, ctx.durations, ctx.saved_tensors
-        (weights,) = cotangents
         if torch.is_grad_enabled():
             exact = _exactly(lambda *again: dense.norms(kernel, _again(durations, again)), tensors, cotangents)
             return None, None, *exact
-        layers = len(durations)
-        each = [w * g for w, g in zip([*weights, *weights], ctx.gradients[: 2 * layers], strict=True)]
-        return None, None, *each, *(weights * g for g in ctx.gradients[2 * layers :])
+        steps = _again(durations, tensors)
+        return None, None, *loops.unpacked(steps, loops.weighted(steps, ctx.gradients, cotangents[0]))

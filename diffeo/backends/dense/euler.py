@@ -16,44 +16,46 @@ class Steps(NamedTuple):
     Attributes:
         durations: h of every layer.
         controls, momenta: c and a, shape (m, d), m being as large as it is in every layer.
-        scales: s, shape (layers,); None where it is 1.
+        log_scales: log s, shape (1,); None where it is 0 in all layers.
     """
 
     durations: tuple[float, ...]
     controls: tuple[Tensor, ...]
     momenta: tuple[Tensor, ...]
-    scales: Tensor | None
+    log_scales: tuple[Tensor, ...] | None
 
     def tensors(self) -> tuple[Tensor, ...]:
         """All of them."""
-        return (*self.controls, *self.momenta, *(() if self.scales is None else (self.scales,)))
+        return (*self.controls, *self.momenta, *(self.log_scales or ()))
+
+    def scale(self, k: int) -> Tensor | float:
+        """S of a layer."""
+        return 1.0 if self.log_scales is None else self.log_scales[k].exp()
 
 
 def forward(jet: Jet, x: Tensor, steps: Steps) -> tuple[Tensor, Tensor]:
     """Positions (n, d), and the determinants of all layers on the way, (layers, n)."""
     volumes = []
     for k, h in enumerate(steps.durations):
-        s = None if steps.scales is None else steps.scales[k]
-        velocity, jacobian = value_and_jacobian(jet, x, steps.controls[k], steps.momenta[k], s)
+        velocity, jacobian = value_and_jacobian(jet, x, steps.controls[k], steps.momenta[k], steps.scale(k))
         volumes.append(torch.linalg.det(torch.eye(x.shape[1], dtype=x.dtype, device=x.device) + h * jacobian))
         x = x + h * velocity
     return x, torch.stack(volumes)
 
 
 def value_and_jacobian(
-    jet: Jet, x: Tensor, controls: Tensor, momenta: Tensor, scale: Tensor | None
+    jet: Jet, x: Tensor, controls: Tensor, momenta: Tensor, scale: Tensor | float
 ) -> tuple[Tensor, Tensor]:
     """v(x), shape (n, d), and Dv(x), shape (n, d, d)."""
-    s = x.new_ones(()) if scale is None else scale
-    D = (x[:, None] - controls) / s
+    D = (x[:, None] - controls) / scale
     k, k1, *_ = jet.jet(D.square().sum(2))
-    return k @ momenta, torch.einsum("nm,ma,nmb->nab", 2 * k1 / s, momenta, D)
+    return k @ momenta, torch.einsum("nm,ma,nmb->nab", 2 * k1 / scale, momenta, D)
 
 
 def norms(jet: Jet, steps: Steps) -> Tensor:
     """‖v‖² of every layer, shape (layers,)."""
     values = []
     for k, (c, a) in enumerate(zip(steps.controls, steps.momenta, strict=True)):
-        s = c.new_ones(()) if steps.scales is None else steps.scales[k]
-        values.append((a * (jet.jet(((c[:, None] - c) / s).square().sum(2))[0] @ a)).sum())
+        gram = jet.jet(((c[:, None] - c) / steps.scale(k)).square().sum(2))[0]
+        values.append((a * (gram @ a)).sum())
     return torch.stack(values)
