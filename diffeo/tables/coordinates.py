@@ -57,7 +57,7 @@ class Coordinates:
             categorical: those of c whose numbers are only names.
 
         Raises: ValueError if a value is missing or infinite, if a column of x holds texts or the same number in all
-            rows, or if there is nothing to learn from.
+            rows, if there are too few rows for so many columns, or if there is nothing to learn from.
         """
         names = [name for name in only or records.names if name not in without and name not in given]
         if not names:
@@ -73,6 +73,7 @@ class Coordinates:
             context, told = Features.of(records, None, given, (), categorical)
             columns, places, notes = [*columns, *context.columns], [*places, *context.places], [*notes, *told]
         features = Features(tuple(columns), len(records.names), None, records.named, tuple(places))
+        _check_enough(records, len(features.labels))
         return cls(features, len(names)), notes
 
     def rows(self, records: Records) -> Matrix:
@@ -134,6 +135,16 @@ def _check_numbers(records: Records, name: str) -> None:
         raise ValueError(
             f"{records.source}: column {name!r} is {column[0]:g} in all {len(column):,} rows, where there is no "
             "density: leave it out."
+        )
+
+
+def _check_enough(records: Records, numbers: int) -> None:
+    """Raise ValueError where the rows lie in a plane of fewer dimensions than they have numbers."""
+    if len(records) < numbers + 2:
+        count = f"{numbers:,} number{'s' if numbers > 1 else ''}"
+        raise ValueError(
+            f"{records.source} has {len(records):,} rows, and at least {numbers + 2:,} are needed for a density of "
+            f"{count} each: take more rows or fewer columns."
         )
 
 

@@ -30,7 +30,7 @@ def prices(path, n=40, target=True):
     return path
 
 
-QUICK_DENSITY = ("--depth", "2", "--width", "6", "--components", "2", "--max-iter", "4", "--seed", "3")
+QUICK_DENSITY = ("--depth", "2", "--width", "6", "--components", "2", "--max-iter", "8", "--seed", "3")
 """A density that is fitted in a moment."""
 
 

@@ -161,7 +161,7 @@ def test_validation_may_be_another_table(tmp_path, capsys):
 @pytest.mark.slow
 def test_what_was_decided_is_noted(tmp_path, capsys):
     table = tmp_path / "a.csv"
-    table.write_text("n,x\n" + "".join(f"{k % 3},{(k * k) % 31 / 7}\n" for k in range(40)))
+    table.write_text("n,x\n" + "".join(f"{k % 3},{(k * k) % 61 / 7}\n" for k in range(40)))
     report = json.loads(printed(capsys, "fit", table, "-o", tmp_path / "o", *QUICK_DENSITY, "--json")[0])
     assert len(report["notes"]) == 1
     assert report["notes"][0].startswith("Taken for real numbers: 'n', which has 3 different values in 40 rows")
@@ -379,7 +379,7 @@ def test_an_interrupted_fit_says_how_to_resume_and_ends_the_same(plain, tmp_path
     options = ("--columns", "x,income", "--holdout", "0.2", *QUICK_DENSITY)
     command = ("fit", plain[0].parents[1] / "a.csv", "-o", tmp_path / "out", *options)
     with monkeypatch.context() as patched:
-        patched.setattr(Progress, "__call__", interrupted_after(2, keyboard_interrupt))
+        patched.setattr(Progress, "__call__", interrupted_after(3, keyboard_interrupt))
         assert run(*command) == 130
     err = capsys.readouterr().err
     assert one_sentence(err)
@@ -396,7 +396,7 @@ def test_a_killed_fit_resumes_to_the_same_model(plain, tmp_path):
     script = (
         "import os, signal, sys, torch\nfrom diffeo.cli.main import main\nfrom diffeo.cli.progress import Progress\n"
         "torch.set_num_threads(1)\n"
-        "def call(self, record):\n    if record.iteration == 1: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "def call(self, record):\n    if record.iteration == 3: os.kill(os.getpid(), signal.SIGKILL)\n"
         "Progress.__call__ = call\nsys.exit(main(sys.argv[1:]))"
     )
     table = str(plain[0].parents[1] / "a.csv")
@@ -412,7 +412,7 @@ def test_a_killed_fit_resumes_to_the_same_model(plain, tmp_path):
 def test_a_checkpoint_of_another_fit_is_refused(plain, tmp_path, capsys, monkeypatch):
     command = ("fit", plain[0].parents[1] / "a.csv", "-o", tmp_path / "out", "--columns", "x,income", *QUICK_DENSITY)
     with monkeypatch.context() as patched:
-        patched.setattr(Progress, "__call__", interrupted_after(2, keyboard_interrupt))
+        patched.setattr(Progress, "__call__", interrupted_after(3, keyboard_interrupt))
         assert run(*command) == 130
     capsys.readouterr()
     kept = (tmp_path / "out" / "checkpoint.safetensors").read_bytes()

@@ -53,7 +53,7 @@ def test_what_is_given_may_come_alone(tmp_path, content):
 
 
 def test_without_a_header_columns_are_told_by_their_places_and_by_the_names_they_were_given(tmp_path):
-    found, _ = Coordinates.of(table(tmp_path, "1,2,3\n4,5,7\n9,8,6\n"), only=["col3", "col1"])
+    found, _ = Coordinates.of(table(tmp_path, "1,2,3\n4,5,7\n9,8,6\n2,2,1\n"), only=["col3", "col1"])
     plain, _ = found.arranged(table(tmp_path, "1,2,3\n", "b.csv"))
     named, notes = found.arranged(table(tmp_path, "col1,col3\n1,3\n", "c.csv"))
     assert found.rows(plain).tolist() == found.rows(named).tolist() == [[3, 1]]
@@ -85,6 +85,12 @@ def test_categories_that_were_never_seen_are_refused_or_taken_for_unknown(tmp_pa
         (TABLE, {"given": ["x", "city", "y", "n", "c"]}, "no column is left"),
         (TABLE, {"only": ["x"], "given": ["c"]}, "left out: 'c' is 1 in all rows"),
         ("x,y\n1,2\n", {}, "has one row"),
+        ("x,y\n1,2\n3,1\n2,4\n", {}, "has 3 rows, and at least 4 are needed for a density of 2 numbers each"),
+        (
+            "x,y\n1,A\n3,B\n2,C\n5,A\n",
+            {"given": ["y"]},
+            "has 4 rows, and at least 6 are needed for a density of 4 numbers each",
+        ),
         ("x,y\n1,2\n3,\n", {}, "a value is missing in line 3, column 'y'"),
         ("x,y\n1,2\n3,inf\n", {}, "line 3, column 'y' is inf"),
         ("x,y\n1,2\n3,u\n5,6\n", {}, "line 3, column 'y' is 'u', and a number is expected"),
