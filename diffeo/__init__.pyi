@@ -89,10 +89,13 @@ from .laws import Gaussian as Gaussian
 from .laws import Independent as Independent
 from .laws import Law as Law
 from .laws import Mixture as Mixture
+from .laws import MixtureFit as MixtureFit
+from .laws import Shrinkage as Shrinkage
 from .laws import TorchLaw as TorchLaw
 from .laws import Transported as Transported
 from .laws import Uniform as Uniform
 from .laws import Wrapped as Wrapped
+from .laws import chosen_fit as chosen_fit
 from .laws import unwrapped as unwrapped
 from .losses import CompoundLoss as CompoundLoss
 from .losses import CrossEntropyLoss as CrossEntropyLoss
