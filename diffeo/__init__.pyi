@@ -28,6 +28,7 @@ from .fields import GridField as GridField
 from .fields import KernelField as KernelField
 from .fields import PerceptronField as PerceptronField
 from .fields import ReLU as ReLU
+from .fields import SeparableField as SeparableField
 from .fields import Tanh as Tanh
 from .fields import TrainedConvField as TrainedConvField
 from .fields import TrainedKernelField as TrainedKernelField

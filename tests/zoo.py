@@ -31,6 +31,7 @@ from diffeo.fields import (
     KernelField,
     PerceptronField,
     ReLU,
+    SeparableField,
     Tanh,
     TrainedConvField,
     TrainedKernelField,
@@ -280,6 +281,13 @@ def dipole_field(kernel: Radial, size: float = 0.4) -> Callable[[int, torch.dtyp
     return make
 
 
+def separable_field(d: int, dtype: torch.dtype, seed: int) -> SeparableField:
+    """Bends at the control points."""
+    theta, origin = cloud(CONTROLS + 2, d, dtype, seed=8000 + seed, size=0.3), cloud(1, d, dtype, seed=3)[0]
+    return SeparableField(controls(d, dtype, seed), 0.7, theta, origin)
+
+
+SEPARABLE_FIELDS = [Entry("SeparableField", separable_field)]
 CONV_FIELDS = [Entry("ConvField", conv_field)]
 DIPOLE_FIELDS = [Entry(f"DipoleField({named(kernel)})", dipole_field(kernel)) for kernel in FIELD_KERNELS]
 FIELDS_OF_KERNELS = [*KERNEL_FIELDS, *GRID_FIELDS, *FEATURE_FIELDS, *DIPOLE_FIELDS]  # radial ones
@@ -306,7 +314,15 @@ NONLINEAR_FIELDS = [  # in their parameters
     *CONTRACTIVE_FIELDS,
     *CONDITIONED_FIELDS,
 ]
-FIELDS = [*KERNEL_FIELDS, *GRID_FIELDS, *LINEAR_FIELDS, *CONV_FIELDS, *DIPOLE_FIELDS, *NONLINEAR_FIELDS]
+FIELDS = [
+    *KERNEL_FIELDS,
+    *GRID_FIELDS,
+    *LINEAR_FIELDS,
+    *CONV_FIELDS,
+    *DIPOLE_FIELDS,
+    *SEPARABLE_FIELDS,
+    *NONLINEAR_FIELDS,
+]
 
 
 def geodesic(kernel: Radial, **options: Any) -> Callable[[int, torch.dtype, int], Diffeo]:
@@ -465,6 +481,8 @@ DIFFEOS = [
     Entry("Flow(carried, checkpointed)", flow(GAUSSIAN, 5, carried=True, solver=Midpoint(), checkpoint=True)),
     Entry("Flow(Matern32, Heun)", flow(Matern32Kernel(0.8), 4, solver=Heun())),
     Entry("Flow(FeatureField)", field_flow(feature_field(GAUSSIAN), 4, solver=Midpoint())),
+    Entry("Flow(SeparableField)", field_flow(separable_field, 3)),
+    Entry("Flow(SeparableField, Midpoint)", field_flow(separable_field, 2, solver=Midpoint()), (2,)),
     Entry("Flow(PerceptronField)", field_flow(perceptrons(GELU()), 4)),
     Entry("Flow(FrozenPerceptronField)", field_flow(frozen_perceptrons(Tanh()), 4, solver=Heun())),
     Entry("Flow(TrainedKernelField)", field_flow(trained_kernel_field(GAUSSIAN), 5)),

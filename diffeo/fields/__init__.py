@@ -10,6 +10,7 @@ from diffeo.fields.grid_field import GridField, SampledField
 from diffeo.fields.kernel_field import KernelField
 from diffeo.fields.linear import FeatureExpansion, LinearField, PlaneWaveField
 from diffeo.fields.perceptron_field import FrozenPerceptronField, PerceptronField
+from diffeo.fields.separable_field import SeparableField
 from diffeo.fields.trained_conv_field import TrainedConvField
 from diffeo.fields.trained_kernel_field import TrainedKernelField
 
@@ -30,6 +31,7 @@ __all__ = [
     "PlaneWaveField",
     "ReLU",
     "SampledField",
+    "SeparableField",
     "Tanh",
     "TrainedConvField",
     "TrainedKernelField",

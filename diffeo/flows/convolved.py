@@ -8,7 +8,9 @@ from torch import Tensor
 
 from diffeo.core import Solver
 from diffeo.fields.conv_field import Convolved
+from diffeo.fields.separable_field import SeparableField
 from diffeo.flows.layers import FieldLayer
+from diffeo.flows.separable import SeparableLayer
 from diffeo.solvers import Midpoint
 
 
@@ -23,5 +25,7 @@ class ConvolvedLayer(FieldLayer):
 
 def field_layer(velocity: Any, solver: Solver, time: float, duration: float) -> FieldLayer:
     """A step along a field, by the fastest class there is."""
+    if isinstance(velocity, SeparableField):
+        return SeparableLayer(velocity, solver, time, duration)
     fused = isinstance(velocity, Convolved) and isinstance(solver, Midpoint)
     return (ConvolvedLayer if fused else FieldLayer)(velocity, solver, time, duration)

@@ -12,6 +12,7 @@ from torch import Tensor
 from diffeo.fields.kernel_field import KernelField, PlainField
 from diffeo.fields.trained_kernel_field import TrainedKernelField
 from diffeo.flows.layers import FieldLayer, Layer
+from diffeo.flows.separable import SeparableLayer
 from diffeo.kernels import euler
 from diffeo.kernels.algebra import Radial
 from diffeo.kernels.euler import Steps
@@ -19,7 +20,10 @@ from diffeo.solvers import Euler
 
 
 def with_volumes(layers: Sequence[Layer], x: Tensor) -> tuple[Tensor, Tensor]:
-    """x after the layers, (n, d), and the determinants on the way, (layers, n): many at once where that can be."""
+    """x after the layers, (n, d), and the determinants on the way, (layers, n): many at once where that can be.
+
+    Layers along a `SeparableField` are as many as there are coordinates.
+    """
     volumes = []
     for kernel, run in _runs(layers):
         if kernel is not None and euler.covers(kernel, steps := _steps(run), x):
@@ -27,6 +31,10 @@ def with_volumes(layers: Sequence[Layer], x: Tensor) -> tuple[Tensor, Tensor]:
             volumes.append(determinants)
             continue
         for layer in run:
+            if isinstance(layer, SeparableLayer):  # one map of the line after the other, none of which may fold
+                x, slopes = layer.with_slopes(x)
+                volumes.append(slopes.T)
+                continue
             x, volume = layer.with_volume(x)
             volumes.append(volume[None])
     return x, torch.cat(volumes) if volumes else x.new_ones(0, len(x))

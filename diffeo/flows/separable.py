@@ -1,0 +1,76 @@
+"""Steps along fields that move every coordinate on its own: no matrices, and inverses number by number."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from diffeo.core import Solver
+from diffeo.fields.separable_field import SeparableField
+from diffeo.flows.layers import FieldLayer
+
+
+class SeparableLayer(FieldLayer):
+    """A solver's step along a `SeparableField`: as many maps of the line as there are coordinates."""
+
+    velocity: SeparableField
+
+    def __init__(self, velocity: SeparableField, solver: Solver, time: float, duration: float) -> None:
+        super().__init__(velocity, solver, time, duration)
+
+    def with_slopes(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The image of x, and the derivative of every coordinate of it in the same one of x, shape (n, d) both."""
+
+        def f(_: float, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            value, slopes = self.velocity.with_slopes(state[0])
+            return value, slopes * state[1]
+
+        image, slopes = self.solver.step(f, self.time, self.duration, (x, torch.ones_like(x)))
+        return image, slopes
+
+    def with_jacobian(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The image of x and the derivative there, shape (n, d, d)."""
+        image, slopes = self.with_slopes(x)
+        return image, slopes.diag_embed()
+
+    def with_volume(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The image of x and the determinant: the product of the slopes, or the least of them where one is not > 0."""
+        image, slopes = self.with_slopes(x)
+        least = slopes.amin(1)
+        return image, torch.where(least > 0, slopes.prod(1), least)  # two folds are no way out of one
+
+    def inverse(self, y: Tensor) -> Tensor:
+        """The x with layer(x) = y, to rounding; differentiable by the implicit function theorem.
+
+        Raises: ArithmeticError where there is none, or one with a slope that is not positive.
+        """
+        with torch.no_grad():
+            x, slopes = self._solved(y)
+        if not torch.is_grad_enabled():
+            return x
+        image, _ = self.with_slopes(x)
+        return x - (image - y) / slopes
+
+    def _solved(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """The solution by Newton's method, every number damped on its own, and the slopes there."""
+        x = 2 * y - self(y)
+        image, slopes = self.with_slopes(x)
+        rest = image - y
+        tolerance = 16 * torch.finfo(y.dtype).eps * (1 + y.abs() + (image - x).abs())
+        damping = torch.ones_like(y)
+        for _ in range(100):
+            if bool((rest.abs() <= tolerance).all()):
+                break
+            trial = x - torch.where(rest.abs() > tolerance, damping * rest / slopes, 0.0)
+            trial_image, trial_slopes = self.with_slopes(trial)
+            better = (trial_image - y).abs() < rest.abs()
+            x, slopes = torch.where(better, trial, x), torch.where(better, trial_slopes, slopes)
+            rest = torch.where(better, trial_image - y, rest)
+            damping = torch.where(better, (2 * damping).clamp(max=1), damping / 2)
+        lost = int((~(rest.abs() <= 1e3 * tolerance) | ~(slopes > 0)).any(1).sum())
+        if lost:
+            raise ArithmeticError(
+                f"the inverse of a layer was not found at {lost} of {len(y)} points: the layer folds there. Use more "
+                "steps."
+            )
+        return x, slopes
