@@ -103,6 +103,7 @@ from .losses import CrossEntropyLoss as CrossEntropyLoss
 from .losses import CurrentLoss as CurrentLoss
 from .losses import DiceLoss as DiceLoss
 from .losses import FacingLoss as FacingLoss
+from .losses import GaussianProfileLoss as GaussianProfileLoss
 from .losses import KernelRidgeLoss as KernelRidgeLoss
 from .losses import KLLoss as KLLoss
 from .losses import LandmarkLoss as LandmarkLoss

@@ -69,6 +69,7 @@ from diffeo.losses import (
     CurrentLoss,
     DiceLoss,
     FacingLoss,
+    GaussianProfileLoss,
     KLLoss,
     LandmarkLoss,
     LNCCLoss,
@@ -780,6 +781,7 @@ def banana(x: Tensor) -> Tensor:
 DENSITY_LOSSES = [
     DensityLossEntry("NLLLoss", lambda *a: NLLLoss(law(*a))),
     DensityLossEntry("NLLLoss(no barrier)", lambda d, dtype, seed: NLLLoss(Gaussian.standard(d, dtype), 0.0)),
+    DensityLossEntry("GaussianProfileLoss", lambda *a: GaussianProfileLoss(0.2, 3.0)),
     DensityLossEntry("KLLoss", lambda *a: KLLoss(banana, 3.0), saved=False),
     DensityLossEntry("KLLoss(law)", lambda *a: KLLoss(law(*a))),
 ]

@@ -15,10 +15,10 @@ from diffeo.grid import Grid
 from diffeo.heads import Head
 from diffeo.io.tree import load_tree, save_tree
 from diffeo.laws import Law, toys
-from diffeo.losses import KLLoss, NLLLoss, ReadOutLoss
+from diffeo.losses import GaussianProfileLoss, KLLoss, NLLLoss, ReadOutLoss
 
 FORMAT = "diffeo-transform-1"
-KINDS = (Kernel, Solver, Field, Diffeo, Grid, Activation, Head, Law, ReadOutLoss, NLLLoss, KLLoss)
+KINDS = (Kernel, Solver, Field, Diffeo, Grid, Activation, Head, Law, ReadOutLoss, NLLLoss, KLLoss, GaussianProfileLoss)
 
 
 def save(path: str | Path, phi: Diffeo | Law, metadata: dict[str, Any] | None = None) -> None:
@@ -71,7 +71,7 @@ def _read(path: str | Path) -> tuple[Any, dict[str, Any]]:
 
 def encode(value: Any) -> Any:
     """An object as nested dicts of tensors, numbers and strings: its class's name and what to call it with."""
-    if isinstance(value, (Field, Diffeo, Head, Law, ReadOutLoss, NLLLoss, KLLoss)):
+    if isinstance(value, (Field, Diffeo, Head, Law, ReadOutLoss, NLLLoss, KLLoss, GaussianProfileLoss)):
         return {"class": type(value).__name__} | {k: encode(v) for k, v in value.arguments().items()}
     if dataclasses.is_dataclass(value) and isinstance(value, KINDS):
         names = [f.name for f in dataclasses.fields(value) if f.compare]

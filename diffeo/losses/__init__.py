@@ -15,6 +15,7 @@ from diffeo.losses.likelihood import KLLoss, NLLLoss
 from diffeo.losses.measures import CurrentLoss, MeasureLoss, MMDLoss, VarifoldLoss
 from diffeo.losses.normals import FacingLoss
 from diffeo.losses.process import ProcessLoss
+from diffeo.losses.profile import GaussianProfileLoss
 from diffeo.losses.readout import ReadOutLoss
 from diffeo.losses.ridge import RidgeLoss
 from diffeo.losses.sinkhorn import SinkhornLoss
@@ -27,6 +28,7 @@ __all__ = [
     "CurrentLoss",
     "DiceLoss",
     "FacingLoss",
+    "GaussianProfileLoss",
     "ImageLoss",
     "KLLoss",
     "KernelLoss",

@@ -13,7 +13,7 @@ from diffeo.flows import Affine, LearnedAffine
 from diffeo.io.transform import decode, encode
 from diffeo.io.tree import load_tree, save_tree
 from diffeo.laws import Gaussian, Law, Transported
-from diffeo.losses import KLLoss, LandmarkLoss, NLLLoss
+from diffeo.losses import GaussianProfileLoss, KLLoss, LandmarkLoss, NLLLoss
 from diffeo.shapes import Points, Samples
 from tests import zoo
 from tests.oracles import cloud, distance, like, rotation, slope
@@ -73,6 +73,26 @@ def test_a_trained_law_is_fitted_where_nothing_moves():
     best = Gaussian.fitted(x)
     assert distance(law.mean, best.mean) < 1e-4
     assert distance(law.factor, best.factor) < 1e-4
+
+
+def test_a_profile_is_the_likelihood_of_the_best_gaussian():
+    """No other Gaussian is better, and with shrinkage that of the shrunk covariance is meant."""
+    moved = Samples(x := cloud(50, 3) @ cloud(3, 3, seed=1), logvolume=cloud(50, 1, seed=2)[:, 0])
+    best = Gaussian.fitted(x)
+    value = GaussianProfileLoss()(moved)
+    torch.testing.assert_close(value, NLLLoss(best)(moved))
+    assert value < NLLLoss(Gaussian(best.mean + 0.1, 1.1 * best.factor))(moved)
+    covariance = best.factor @ best.factor.T
+    shrunk = Gaussian(best.mean, torch.linalg.cholesky(0.7 * covariance + 0.3 * covariance.diagonal().diag()))
+    torch.testing.assert_close(GaussianProfileLoss(0.3)(moved), NLLLoss(shrunk)(moved))
+
+
+def test_a_profile_needs_a_density():
+    with pytest.raises(ValueError, match="full rank"):
+        GaussianProfileLoss()(Samples(cloud(3, 5)))
+    assert torch.isfinite(GaussianProfileLoss(0.1)(Samples(cloud(3, 5))))
+    with pytest.raises(ValueError, match="toward_diagonal"):
+        GaussianProfileLoss(1.5)
 
 
 @pytest.mark.parametrize("batches", [False, True])
