@@ -65,5 +65,10 @@ def shrink(picture: Path, path: Path, most: int = 240_000) -> None:
         image = opened.convert("RGB")
     image.save(path, optimize=True)
     if path.stat().st_size > most:
-        colors = image.quantize(256, method=Image.Quantize.MAXCOVERAGE, kmeans=4)
-        image.quantize(256, palette=colors, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
+        colors = image.quantize(255, method=Image.Quantize.MAXCOVERAGE, kmeans=4)
+        palette = [*(colors.getpalette() or [])[:765], 255, 255, 255]
+        pixels = np.array(image.quantize(255, palette=colors, dither=Image.Dither.FLOYDSTEINBERG))
+        pixels[(np.asarray(image) == 255).all(2)] = 255  # paper stays white
+        few = Image.fromarray(pixels)
+        few.putpalette(palette)
+        few.save(path, optimize=True)

@@ -22,6 +22,9 @@ SIZES = {
     "rkhs_node": {"count": 100, "epochs": 12, "iterations": 40},
     "same": {"n": 50},
     "geodesic": {"n": 8, "depth": 6, "iterations": 60},
+    "densities": {"names": ("8gaussians", "rings"), "n": 1500, "max_iter": 8},
+    "svgd": {"n": 200, "layers": 120},
+    "morph": {"n": 1000, "layers": 10, "epochs": 30},
 }
 
 
