@@ -172,15 +172,14 @@ def _total(law: Law, flow: Transported, rows: Tensor, given: int, seed: int) -> 
     shown = torch.cat([rows, _drawn(flow, given, context, seed)]) if d <= 2 else rows
     y = (shown if opened is None else opened(shown))[:, :d]
     low, high = y.amin(0), y.amax(0)
-    margin = 0.3 * (high - low)
-    low, high = low - margin, high + margin
+    periodic = torch.zeros(d, dtype=torch.bool, device=y.device)
     if isinstance(law, Wrapped):
         periodic = law.periods[:d].isfinite()
         low = torch.where(periodic, law.start[:d].to(low), low)
         high = torch.where(periodic, (law.start + law.periods)[:d].to(low), high)
         if d > 2 and bool(periodic.any()):
             return Mass(math.nan, math.nan, "not computed: there are more than two columns, and periodic ones")
-    found = mass(log_density, low, high, y, seed)
+    found = mass(log_density, low, high, y, seed, periodic)
     return found._replace(how=f"{found.how}, given the context of a row in the middle") if given else found
 
 

@@ -239,6 +239,16 @@ def test_in_many_dimensions_nothing_is_claimed():
     assert "fewer dimensions" in mass(Gaussian.standard(5, F64).log_prob, flat[0], flat[0], flat).how
 
 
+def test_no_tail_is_cut_off():
+    """A component far out and wide, of which points within the box say nothing."""
+    for d in (1, 2):
+        far = torch.stack([torch.zeros(d, dtype=F64), torch.full((d,), 30.0, dtype=F64)])
+        factors = torch.stack([torch.eye(d, dtype=F64), 5 * torch.eye(d, dtype=F64)])
+        law = Mixture(torch.tensor([0.9, 0.1], dtype=F64), far, factors)
+        low, high = torch.full((d,), -3.0, dtype=F64), torch.full((d,), 3.0, dtype=F64)
+        assert mass(law.log_prob, low, high, cloud(9, d)).value == pytest.approx(1, abs=1e-3)
+
+
 def test_cells_fill_a_box():
     low, high = torch.tensor([0.0, -1.0]), torch.tensor([1.0, 3.0])
     x = cells(low, high, 4)
