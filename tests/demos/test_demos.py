@@ -22,7 +22,7 @@ SIZES = {
     "rkhs_node": {"count": 100, "epochs": 12, "iterations": 40},
     "same": {"n": 50},
     "geodesic": {"n": 8, "depth": 6, "iterations": 60},
-    "densities": {"names": ("8gaussians", "rings"), "n": 1500, "max_iter": 8},
+    "densities": {"names": ("8gaussians", "moons"), "n": 800, "components": 8, "depth": 3, "width": 32, "max_iter": 5},
     "svgd": {"n": 200, "layers": 120},
     "morph": {"n": 1000, "layers": 10, "epochs": 30},
 }
