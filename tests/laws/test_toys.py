@@ -91,6 +91,17 @@ def test_derivatives(name):
     assert relative(gradient, differences) < 1e-6
 
 
+@pytest.mark.parametrize("name", TOYS)
+def test_derivatives_are_finite_wherever_there_is_density(name):
+    """Where other laws have their mass, too."""
+    x = draw("8gaussians", 1000)
+    values = toy(name).log_prob(x.requires_grad_())
+    (gradient,) = torch.autograd.grad(
+        values[torch.isfinite(values)].sum(), x, allow_unused=True, materialize_grads=True
+    )
+    assert bool(torch.isfinite(gradient).all())
+
+
 def test_the_board_has_derivative_zero_and_no_mass_between():
     x = draw("checkerboard", 50).requires_grad_()
     values = toy("checkerboard").log_prob(x)

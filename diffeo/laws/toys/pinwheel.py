@@ -36,6 +36,7 @@ class Pinwheel(Toy):
         slope = 1 + RATE * first.exp() * second.detach()
         slope = torch.where(slope.abs() < 1e-12, 1e-12, slope)
         first = first - (first - turned(x1, x2, first, arm)[0]) / slope
+        first = torch.where(present, first, 1.0)  # what is none may be so large that derivatives are not finite
         _, second = turned(x1, x2, first, arm)
         parts = -0.5 * (((first - 1) / RADIAL).square() + (second / TANGENTIAL).square())
         parts = parts - (1 + RATE * first.exp() * second).abs().clamp(min=1e-12).log()
