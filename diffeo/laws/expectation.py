@@ -109,7 +109,7 @@ def maximized(
 
 
 def clusters(x: Tensor, count: int, generator: torch.Generator, iterations: int = 10) -> Tensor:
-    """Labels 0..count − 1 of the points x, shape (n, d): k-means from centers that lie apart (k-means++).
+    """Labels 0..count − 1 of the points x, shape (n, d): k-means from centers that lie apart (k-means++, greedy).
 
     Source: Arthur & Vassilvitskii, SODA 2007.
     """
@@ -117,11 +117,13 @@ def clusters(x: Tensor, count: int, generator: torch.Generator, iterations: int 
         return torch.zeros(len(x), dtype=torch.long)
     centers = x[torch.randint(len(x), (1,), generator=generator)]
     apart = (x - centers[0]).square().sum(1)
+    tries = 2 + int(math.log(count))
     for _ in range(count - 1):
         odds = apart if float(apart.sum()) > 0 else torch.ones_like(apart)  # fewer distinct points than clusters
-        chosen = x[torch.multinomial(odds, 1, generator=generator)]
-        apart = torch.minimum(apart, (x - chosen).square().sum(1))
-        centers = torch.cat([centers, chosen])
+        candidates = x[torch.multinomial(odds, tries, replacement=True, generator=generator)]
+        distances = torch.minimum(apart, (x - candidates[:, None]).square().sum(2))
+        best = distances.sum(1).argmin()
+        apart, centers = distances[best], torch.cat([centers, candidates[best][None]])
     labels = torch.zeros(len(x), dtype=torch.long)
     for _ in range(iterations):
         labels = (centers.square().sum(1) - 2 * x @ centers.T).argmin(1)
