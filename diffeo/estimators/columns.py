@@ -17,7 +17,7 @@ def check_density(rows: NDArray[np.float64], who: str, names: list[str]) -> None
     Fewer rows than columns are enough for a density that is smoothed; one is not.
     """
     n, d = rows.shape
-    label = [f"{k} ({names[k]})" if k < len(names) else str(k) for k in range(d)]
+    label = [repr(names[k]) if k < len(names) else str(k) for k in range(d)]
     if n < 2:
         raise ValueError(f"{who} expects two rows or more (n_samples), and got {n} sample.")
     constant = np.flatnonzero(rows.max(0) == rows.min(0))

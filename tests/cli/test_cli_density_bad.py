@@ -137,8 +137,8 @@ FIT = {
     "texts": (with_table("a,b\n1,u\n4,v\n7,u\n"), "column 'b' holds texts, such as 'u', and only numbers"),
     "decimal commas": (with_table("a\tb\n1,5\t2\n2,5\t3\n"), "a decimal point"),
     "a constant column": (with_table("a,b\n1,2\n1,3\n1,5\n"), "column 'a' is 1 in all 3 rows"),
-    "columns that are the same": (with_table(COPIES), "a density expects columns that are not copies"),
-    "a column that follows": (with_table(SUMS), "a linear relation between columns"),
+    "columns that are the same": (with_table(COPIES), "columns 'a' and 'c' say the same"),
+    "a column that follows": (with_table(SUMS), "a linear relation between columns 'a', 'b', 'c'"),
     "a column that is not there": (with_options("--columns", "x,z"), "no column 'z'"),
     "a column nearly right": (with_options("--columns", "x,incom"), "did you mean 'income'"),
     "a column out of range": (with_options("--columns", "9"), "its 5 columns are counted from 1"),
@@ -223,7 +223,8 @@ ODD = {
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # the same rows: nobody is told
-@pytest.mark.parametrize("case", cases(list(ODD), slow=[c for c in ODD if c != "few rows"]))
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ODD)
 def test_odd_tables_are_fitted(case, tmp_path, capsys):
     table = tmp_path / "a.csv"
     table.write_text(ODD[case])
