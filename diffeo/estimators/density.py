@@ -19,6 +19,7 @@ from diffeo.core import Diffeo
 from diffeo.diagnostics import DensityReport, density_report
 from diffeo.estimators.columns import check_density, check_within, split
 from diffeo.estimators.density_recipe import DensityRecipe
+from diffeo.estimators.density_training import FlowTraining
 from diffeo.estimators.frame import Frame, bounds_of, periods_of
 from diffeo.estimators.resnet import finite
 from diffeo.estimators.standardization import Standardization
@@ -259,9 +260,11 @@ class DensityFlow(DensityMixin, TransformerMixin, BaseEstimator):
             value = getattr(self, name)
             if value is not None and not (isinstance(value, (int, float)) and 0 <= value < math.inf):
                 raise ValueError(f"{name} expects a number, 0 or more, and got {value!r}.")
-        given = {"components": self.components, "depth": self.depth, "width": self.width, "scale": self.scale}
-        given |= {"weight": self.weight, "epochs": self.max_iter, "seed": int(seed)}
-        return dataclasses.replace(DensityRecipe(), **{name: v for name, v in given.items() if v is not None})
+        given = {"depth": self.depth, "width": self.width, "scale": self.scale, "weight": self.weight}
+        given = {name: v for name, v in (given | {"epochs": self.max_iter}).items() if v is not None}
+        flow = dataclasses.replace(FlowTraining(), **given)
+        only = any(name in given for name in ("depth", "width", "scale", "weight"))
+        return DensityRecipe(components=self.components, flow=flow, flow_only=only, seed=int(seed))
 
     def _learned_context(self, context: Any, n: int) -> np.ndarray:
         """The context, standardized; remembered how."""

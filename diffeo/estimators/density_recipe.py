@@ -1,30 +1,28 @@
-"""How a density is fitted unless something else is asked for: a mixture, and a flow that carries the data to it."""
+"""How a density is fitted unless something else is asked for: marginals, a mixture, and a flow, each if it helps."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial
+import time
+from dataclasses import dataclass, field, replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from diffeo.core import Diffeo
+from diffeo.core import Compose, Diffeo
+from diffeo.estimators.density_training import FlowTraining
+from diffeo.estimators.marginals import marginal_flow, shrinkage_of
 from diffeo.estimators.watch import Watch
-from diffeo.fields import Conditioned, TrainedKernelField
-from diffeo.fit import Averaged, Batches, Cosine, History, fit
-from diffeo.flows import Flow
-from diffeo.kernels import GaussianKernel
-from diffeo.laws import Conditional, Law, Mixture
-from diffeo.losses import NLLLoss
-from diffeo.shapes import Samples
-from diffeo.solvers import Euler
+from diffeo.fit import History
+from diffeo.flows import LearnedAffine
+from diffeo.laws import Conditional, Law, Mixture, MixtureFit, Shrinkage, chosen_fit
+from diffeo.laws.mixture_fit import resolution
 
-COUNTS = (1, 2, 4, 8, 12, 16, 24, 32, 48)  # of components that are tried
-MARGIN = 0.5  # of the box in which nothing may fold, around the data, in standardized units
-LEAST = 0.05  # determinants of layers: with smaller ones, on points looked at, nothing is accepted
+COUNTS = (1, 2, 4, 8, 12, 16, 24, 32, 48)  # of components in a single mixture, that are tried
+TRIAL = 8  # components of the mixtures that tell whether marginal maps help
+FEW = 500  # rows, below which a flow has nothing to learn that averaged mixtures have not
+MANY = 8  # columns, beyond which kernels on inducing points see none of their neighbors
+GAIN = 0.2  # nats that a flow may gain on its mixture; where averaged ones are better by more, there is none
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ class Fitted:
     Attributes:
         phi: φ, in standardized units.
         base: the law that it carries the data to.
-        history: of the training.
+        history: of the training; empty where nothing had to be trained.
     """
 
     phi: Diffeo
@@ -44,43 +42,21 @@ class Fitted:
 
 @dataclass(frozen=True)
 class DensityRecipe:
-    r"""A mixture of Gaussians, found by EM, and a flow that begins at the identity; then both move together.
+    """Maps of single columns; a mixture of Gaussians; a flow and its mixture: what rows that are held out are for.
 
-    What limits densities is not how well they fit, but how soon they overfit. These have shown to help: many inducing
-    points in each layer, each of which moves little; small batches; a mixture that moves fifty times faster than the
-    flow, and whose noise is averaged away; and to stop in time. The mixture as EM has left it is what training begins
-    with, and what it ends with if validation knows nothing better.
+    Few rows, or many columns, are best described by averages of mixtures, behind maps that straighten columns out; many
+    rows in few dimensions by a flow onto a single mixture that is trained along.
 
     Attributes:
-        components: of the mixture; chosen by validation if left out.
-        depth, width: layers, and inducing points of each.
-        scale: of the kernels at the start, in standardized units; √d/5 if left out.
-        weight: λ, the price of energy.
-        rate, base_rate: step lengths of Adam, of the flow and of the mixture.
-        batch: samples that a step looks at.
-        steps: of the optimizer, about; but no fewer than 20 passes over the data.
-        epochs: passes over the data, instead of ``steps``.
-        patience: passes without improvement, as a part of all of them, after which training ends.
-        decay: of the average over steps.
-        floor: determinants of layers below it are held off while training.
-        witnesses: points per step, off the data, where they are held off, too.
+        components: of the mixture; chosen by likelihood of other rows if left out.
+        flow: how a flow and the mixture are trained together.
+        flow_only: there is a flow, onto a single mixture, whatever the data are.
         seed: of all draws.
     """
 
     components: int | None = None
-    depth: int = 8
-    width: int = 192
-    scale: float | None = None
-    weight: float = 1e-4
-    rate: float = 2e-3
-    base_rate: float = 0.1
-    batch: int = 250
-    steps: int = 2000
-    epochs: int | None = None
-    patience: float = 0.5
-    decay: float = 0.995
-    floor: float = 0.2
-    witnesses: int = 128
+    flow: FlowTraining = field(default_factory=FlowTraining)
+    flow_only: bool = False
     seed: int = 0
 
     def train(
@@ -96,109 +72,82 @@ class DensityRecipe:
 
         The last ``context`` columns are what the density of the others is conditioned on.
         """
-        watch = watch or Watch()
+        watch, end = watch or Watch(), time.perf_counter() + time_limit
         watch.open(x, validation, self)
-        joint = self.mixture(x, validation)
-        base = Conditional(joint, context) if context else joint
-        phi, box = self.flow(x, context), Box.around(x, self.seed)
-        places = torch.cat([validation, box.points(2048)])
-        size = min(self.batch, len(x))
-        epochs = self.epochs or max(20, round(self.steps / math.ceil(len(x) / size)))
-        history = fit(
-            phi,
-            Batches(x, size=size, seed=self.seed, shape=partial(guarded, box, self.floor, self.witnesses)),
-            NLLLoss(base),
-            weight=self.weight,
-            optimizer=Averaged(partial(adam, base, self.rate, self.base_rate), self.decay),
-            schedule=Cosine(warmup=0.05),
-            validation=partial(held_out, phi, base, validation, places),
-            patience=math.ceil(self.patience * epochs),
-            max_iterations=epochs,
-            time_limit=time_limit,
-            **watch.options(),
-        )
-        phi, base = phi.requires_grad_(False), base.requires_grad_(False)
-        unfold(phi, torch.cat([x, validation, box.points(8192)]))
-        return Fitted(phi, base, history)
+        if context or self.flow_only:
+            single = self.single(x, validation)
+            base = Conditional(single, context) if context else single
+            return Fitted(*self._trained(x, validation, base, context, end, watch))
+        first, history = mapped(x, validation, time_limit)
+        y, held = through(first, x), through(first, validation)
+        averaged = self.averaged(y)
+        if len(x) < FEW or x.shape[1] > MANY:
+            return Fitted(first, averaged, history)
+        base, reached = self.single(y, held), mean_likelihood(averaged, held)
+        if reached > mean_likelihood(base, held) + GAIN:
+            return Fitted(first, averaged, history)
+        flow, base, history = self._trained(y, held, base, 0, end, watch)
+        if reached > mean_likelihood(base, held, flow):
+            return Fitted(first, averaged, history)
+        return Fitted(Compose([first, flow]), base, history)
 
-    def mixture(self, x: Tensor, validation: Tensor) -> Mixture:
-        """The mixture of Gaussians that fits best."""
-        from sklearn.mixture import GaussianMixture
+    def _trained(
+        self, x: Tensor, validation: Tensor, base: Law, context: int, end: float, watch: Watch
+    ) -> tuple[Diffeo, Law, History]:
+        left = max(end - time.perf_counter(), 0.0)
+        phi, history = replace(self.flow, seed=self.seed).train(x, validation, base, context, left, watch)
+        return phi, base.requires_grad_(False), history
 
-        rows, held = x.double().numpy(), validation.double().numpy()
+    def single(self, x: Tensor, validation: Tensor) -> Mixture:
+        """The mixture of Gaussians for rows x that is best for the validation set, to be trained along."""
         counts = [self.components] if self.components else [k for k in COUNTS if 10 * k <= len(x)] or [1]
-        models = [GaussianMixture(k, reg_covar=1e-4, random_state=self.seed).fit(rows) for k in counts]
-        best = models[int(np.argmax([model.score(held) for model in models]))]
-        weights, means, covariances = (torch.from_numpy(a) for a in (best.weights_, best.means_, best.covariances_))
-        return Mixture(weights, means, torch.linalg.cholesky(covariances), trained=True).to(x)
+        how = Shrinkage(strength=0.1, toward_diagonal=0.0, floor=resolution(x) + 1e-4)
+        fits = [MixtureFit(k, how, starts=1, outliers=False, iterations=100, seed=self.seed) for k in counts]
+        found = [fit.fit(x, trained=True) for fit in fits]
+        return max(found, key=lambda law: mean_likelihood(law, validation))
 
-    def flow(self, x: Tensor, context: int = 0) -> Flow:
-        """The identity, with inducing points near data x, shape (n, d)."""
-        draw = torch.Generator().manual_seed(self.seed)
-        kernel = GaussianKernel(math.sqrt(x.shape[1]) / 5 if self.scale is None else self.scale)
-        fields = []
-        for _ in range(self.depth):
-            controls = x[torch.randint(len(x), (self.width,), generator=draw)]
-            controls = controls + 0.1 * torch.randn(controls.shape, generator=draw).to(x)
-            field = TrainedKernelField(kernel, controls)
-            fields.append(Conditioned(field, context) if context else field)
-        return Flow(fields, Euler())
+    def averaged(self, x: Tensor) -> Mixture:
+        """An average of mixtures of Gaussians for rows x."""
+        if self.components is None:
+            return chosen_fit(x, seed=self.seed).fit(x)
+        return replace(trial(x), components=self.components, starts=6, seed=self.seed).fit(x)
 
 
-@dataclass(frozen=True)
-class Box:
-    """Where data are, and a little beyond.
-
-    Attributes:
-        low, high: its corners, shape (d,).
-        unit: points that fill the unit cube, shape (m, d).
-    """
-
-    low: Tensor
-    high: Tensor
-    unit: Tensor
-
-    @staticmethod
-    def around(x: Tensor, seed: int) -> Box:
-        """That of the data, shape (n, d)."""
-        unit = torch.quasirandom.SobolEngine(x.shape[1], scramble=True, seed=seed).draw(8192)
-        return Box(x.amin(0) - MARGIN, x.amax(0) + MARGIN, unit.to(x))
-
-    def points(self, n: int, shift: Tensor | float = 0.0) -> Tensor:
-        """The first n of them, shape (n, d), moved by a part of the box, around its edges."""
-        return self.low + (self.high - self.low) * ((self.unit[:n] + shift) % 1)
+def mapped(x: Tensor, validation: Tensor, time_limit: float) -> tuple[Diffeo, History]:
+    """Maps of single columns and of their units, if small mixtures say of the validation set that they help."""
+    rest = LearnedAffine(x.shape[1], trained=False).to(x)
+    flow, history = marginal_flow(x, time_limit=time_limit)
+    if history is None:
+        return rest, History()
+    flow = flow.requires_grad_(False)
+    y = through(flow, x.double())
+    spread = y.std(0, correction=0)
+    units = LearnedAffine(
+        y.shape[1], trained=False, matrix=(-spread.log()).diag(), translation=-y.mean(0) / spread, diagonal=True
+    )
+    phi, held = Compose([flow, units]), validation.double()
+    plain = mean_likelihood(trial(x).fit(x.double()), held)
+    y = through(phi, x.double())
+    return (phi, history) if mean_likelihood(trial(y).fit(y), held, phi) > plain else (rest, history)
 
 
-def guarded(box: Box, floor: float, witnesses: int, x: Tensor) -> Samples:
-    """A batch with witnesses, which the batch decides on: others in every one, the same if it is repeated."""
-    return Samples(x, floor=floor, witnesses=box.points(witnesses, 7 * x[0]))
-
-
-def adam(base: Law, rate: float, base_rate: float, parameters: Sequence[Tensor]) -> torch.optim.Optimizer:
-    """Adam with a rate of its own for the parameters of the base."""
-    theirs = {id(p) for p in base.parameters()}
-    groups = [
-        {"params": [p for p in parameters if id(p) not in theirs], "lr": rate},
-        {"params": [p for p in parameters if id(p) in theirs], "lr": base_rate},
-    ]
-    return torch.optim.Adam([g for g in groups if g["params"]], betas=(0.9, 0.99), fused=True)
+def trial(x: Tensor) -> MixtureFit:
+    """A mixture that is quickly fitted to rows x, shape (n, d)."""
+    strength = 3.0 if x.shape[1] < MANY else 30.0
+    how = Shrinkage(strength=strength, toward_diagonal=shrinkage_of(x), floor=resolution(x))
+    return MixtureFit(max(1, min(TRIAL, len(x) // 20)), how, starts=2)
 
 
 @torch.no_grad()
-def held_out(phi: Diffeo, base: Law, validation: Tensor, places: Tensor) -> float:
-    """The negative log-likelihood of the validation set; infinite where φ (nearly) folds, there or at other places."""
-    z, volumes = phi.with_volumes(torch.cat([validation, places]))
-    if not bool((volumes > LEAST).all()):
-        return math.inf
-    n = len(validation)
-    value = float(-(base.log_prob(z[:n]) + volumes[:, :n].log().sum(0)).mean())
-    return value if math.isfinite(value) else math.inf
+def mean_likelihood(law: Law, x: Tensor, phi: Diffeo | None = None) -> float:
+    """The mean of log p over rows x, shape (n, d), which φ carries to the law; −∞ where it cannot be computed."""
+    z, logdet = (x, x.new_zeros(len(x))) if phi is None else phi.with_logdet(x)
+    value = float((law.log_prob(z) + logdet).mean())
+    return value if math.isfinite(value) else -math.inf
 
 
 @torch.no_grad()
-def unfold(phi: Diffeo, places: Tensor) -> None:
-    """Make φ tamer, until it folds at none of the places; what was accepted does so rarely, between the places."""
-    while not bool((phi.with_volumes(places)[1] > 0).all()):
-        for name, p in phi.named_parameters():
-            if name.endswith("momenta"):
-                p.mul_(0.9)
+def through(phi: Diffeo, x: Tensor) -> Tensor:
+    """φ(x), computed in the precision of φ."""
+    like = next(phi.parameters())
+    return phi(x.to(like)).to(x)
