@@ -293,7 +293,7 @@ LAWS = [
     LawEntry("Uniform", uniform, box=((-2.0, 2.0),) * 3, integral=3e-2, everywhere=False),
     LawEntry("TorchLaw", of_torch, saved=False, stated=False),
     LawEntry("Transported", transported),
-    LawEntry("Transported(bounded)", in_a_box, box=BOUNDS, integral=1e-4, everywhere=False),
+    LawEntry("Transported(bounded)", in_a_box, box=BOUNDS, integral=1e-3, everywhere=False),
     LawEntry("Wrapped", wrapped, box=(PERIOD, (-8.0, 8.0), PERIOD), integral=1e-4, everywhere=False),
     *map(toy, TOYS),
 ]
