@@ -107,7 +107,7 @@ def explain(error: BaseException, arguments: Sequence[str]) -> tuple[int, str]:
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "memory" in str(error)):  # torch's own
         return FAILED, (
             "out of memory: use fewer points or --controls, for images --levels that end with 2, for tables a smaller "
-            "--width or --depth."
+            "--width, --depth or --number."
         )
     expected = isinstance(error, OSError | RuntimeError | ArithmeticError)  # divergence is an ArithmeticError
     if expected and not isinstance(error, ZeroDivisionError | OverflowError):
