@@ -8,18 +8,21 @@ from numpy.typing import NDArray
 from diffeo.estimators.standardization import Standardization
 
 OUTLYING = 1e-7  # of the spread: where the middle half of a column is narrower, its spread is that of a few outliers
+LEAST_ROWS = 5  # some to fit, and one to be held out
 SAME = 1e-10  # one minus the correlation of columns that are the same but for rounding
 
 
 def check_density(rows: NDArray[np.float64], who: str, names: list[str]) -> None:
     """Raise ValueError where rows, shape (n, d), cannot have a density; integers are taken for real numbers.
 
-    Fewer rows than columns are enough for a density that is smoothed; one is not.
+    Fewer rows than columns are enough for a density that is smoothed, but not fewer than five.
     """
     n, d = rows.shape
     label = [repr(names[k]) if k < len(names) else str(k) for k in range(d)]
-    if n < 2:
-        raise ValueError(f"{who} expects two rows or more (n_samples), and got {n} sample.")
+    if n < LEAST_ROWS:
+        raise ValueError(
+            f"{who} expects {LEAST_ROWS} rows or more, and got n_samples={n}: one sample or two tell no law."
+        )
     constant = np.flatnonzero(rows.max(0) == rows.min(0))
     if len(constant):
         raise ValueError(

@@ -28,6 +28,7 @@ from diffeo.fit import History, Record
 from diffeo.laws import Law, Transported, Wrapped
 
 CHUNK = 20_000  # rows that go through a flow at a time
+SHOWN = 2000  # rows in pictures
 
 
 class DensityFlow(DensityMixin, TransformerMixin, BaseEstimator):
@@ -210,7 +211,7 @@ class DensityFlow(DensityMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self, "law_")
         z = self._checked(Z)
         c = self._context(context, len(z))
-        return Frame(**self.frame_).wrap(through(self.phi_.inverse, np.hstack([z, c]))[:, : z.shape[1]])
+        return Frame(**self.frame_).shown(through(self.phi_.inverse, np.hstack([z, c]))[:, : z.shape[1]])
 
     def sample(
         self, n_samples: int = 1, context: Any = None, random_state: Any = None, return_log_prob: bool = False
@@ -240,8 +241,30 @@ class DensityFlow(DensityMixin, TransformerMixin, BaseEstimator):
         else:
             self._context(context, int(n_samples))
             x = through(flow.phi.inverse, flow.base.sample(int(n_samples), draw).numpy())
-        x = Frame(**self.frame_).wrap(x)
+        x = Frame(**self.frame_).shown(x)
         return (x, self.log_prob(x, given)) if return_log_prob else x
+
+    def plot(self, X: Any, context: Any = None) -> Any:
+        """A figure: the density, rows of X beside as many draws, the flow, how it was fitted, what is known of it.
+
+        Args:
+            X: rows, shape (n, d), such as those of the fit.
+            context: c, shape (n, k), where there is one.
+
+        Returns: a figure of matplotlib; ``figure.savefig("density.png")``.
+        """
+        from diffeo.viz.density_overview import density_overview
+
+        check_is_fitted(self, "law_")
+        rows = self._checked(X)
+        shown = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), SHOWN)).astype(int))
+        given = None if context is None else np.asarray(context)[shown]
+        drawn = self.sample(1 if self.n_context_ else len(shown), given, random_state=0)
+        table = torch.tensor(np.hstack([rows, self._context(context, len(rows))]))
+        report = self.report_ or density_report(self.law_, table)
+        return density_overview(
+            self.law_, torch.tensor(rows), torch.tensor(drawn), report, self.history_.records, names=self._names()
+        )
 
     def _recipe(self) -> DensityRecipe:
         """What is asked for, and the defaults of the rest. Raises ValueError for what makes no sense."""

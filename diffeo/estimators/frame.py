@@ -26,7 +26,9 @@ class Frame:
     Attributes:
         low, high: bounds of the columns, shape (d,); infinite where there are none.
         scale: what is far from a bound, shape (d,), in the units of the columns.
-        periods, start: of periodic columns, shape (d,); periods are infinite where there are none.
+        periods, start: of periodic columns, and where they are cut open, shape (d,); periods are infinite where there
+            are none.
+        window: from where to where, by a period, periodic columns are given out, shape (d,).
         center, spread: of the columns that come out of this, shape (d,).
     """
 
@@ -35,6 +37,7 @@ class Frame:
     scale: Array
     periods: Array
     start: Array
+    window: Array
     center: Array
     spread: Array
 
@@ -47,12 +50,16 @@ class Frame:
         if np.isfinite([low, high]).any():
             opened = Bounded(*(torch.from_numpy(a) for a in (low, high, scale)))(x).numpy()
         columns = Standardization.of(opened)
-        frame = cls(low, high, scale, periods, start.numpy(), columns.center, columns.spread)
+        frame = cls(low, high, scale, periods, start.numpy(), window_of(rows, periods), columns.center, columns.spread)
         return frame, columns.forward(opened)
 
     def wrap(self, rows: Array) -> Array:
-        """Rows with periodic columns moved to where they start."""
-        return np.where(np.isfinite(self.periods), self.start + np.mod(rows - self.start, self._finite()), rows)
+        """Rows with periodic columns moved to where they have been cut open."""
+        return within(rows, self.start, self.periods)
+
+    def shown(self, rows: Array) -> Array:
+        """Rows with periodic columns moved to where those of the data are."""
+        return within(rows, self.window, self.periods)
 
     def inside(self, rows: Array) -> NDArray[np.bool_]:
         """Which rows lie within the bounds, shape (n,)."""
@@ -89,8 +96,19 @@ class Frame:
         start = np.concatenate([self.start, np.zeros(context)])
         return Wrapped(flow, torch.from_numpy(periods), torch.from_numpy(start)).requires_grad_(False)
 
-    def _finite(self) -> Array:
-        return np.where(np.isfinite(self.periods), self.periods, 1.0)
+
+def within(rows: Array, start: Array, periods: Array) -> Array:
+    """Rows, shape (n, d), moved by whole periods to between start and start + period, where these are finite."""
+    finite = np.where(np.isfinite(periods), periods, 1.0)
+    return np.where(np.isfinite(periods), start + np.mod(rows - start, finite), rows)
+
+
+def window_of(rows: Array, periods: Array) -> Array:
+    """Where periods of rows, shape (n, d), are counted from: 0, or half a period less; else from the least value."""
+    low, high = rows.min(0), rows.max(0)
+    half = np.where(np.isfinite(periods), periods / 2, 0.0)
+    around = (low >= -half) & (high <= half) & (low < 0)
+    return np.where((low >= 0) & (high <= periods), 0.0, np.where(around, -half, low))
 
 
 def per_column(given: Any, d: int, names: list[str], what: str) -> dict[int, Any]:

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from matplotlib.text import Text
 from sklearn.base import clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -118,6 +119,10 @@ def test_angles_go_round():
     np.testing.assert_allclose(law.transform(rows), law.transform(rows + np.array([360, 0])), atol=1e-9)
     line = DensityFlow(**QUICK).fit(rows)
     assert law.score(rows) > line.score(rows)
+    drawn = law.sample(500, random_state=0)[:, 0]
+    assert (drawn >= 0).all()
+    assert (drawn <= 360).all()
+    np.testing.assert_allclose(law.inverse_transform(law.transform(rows)), rows, atol=1e-9)
 
 
 def test_fewer_rows_than_columns_have_a_smoothed_density():
@@ -157,7 +162,7 @@ BAD_ROWS = {
     "copied column": (np.c_[X, -3 * X[:, 0] + 1], "columns 0 and 2 say the same"),
     "dependent column": (np.c_[X, X[:, 0] + 0.1 * X[:, 1]], "linear relation between columns 0, 1, 2"),
     "one huge value": (np.r_[X, [[1e30, 0.0]]], r"against 1e\+30 in row 400 of column 0"),
-    "one row": (X[:1], "1 sample"),
+    "one row": (X[:1], "n_samples=1"),
     "no rows": (X[:0], "0 sample"),
     "NaN": (np.r_[X, [[np.nan, 0.0]]], "column 0 has 1 NaN"),
     "texts": (np.array([["a", "b"]] * 5), "could not convert"),
@@ -265,3 +270,9 @@ def test_it_is_checked_after_the_fit(arc):
     assert report.train.rows + report.held_out.rows == len(ARC)
     assert report.energy == pytest.approx(arc.energy_)
     assert DensityFlow(**QUICK).fit(ARC).report_ is None
+
+
+def test_it_can_be_looked_at(arc):
+    figure = arc.plot(ARC)
+    assert len(figure.axes) >= 4
+    assert any("No problem" in text.get_text() for text in figure.findobj(Text))
