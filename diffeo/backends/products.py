@@ -34,9 +34,16 @@ def seen(jet: Jet, x: Tensor, c: Tensor, a: Tensor) -> Seen:
     """What both directions need."""
     middle = c.mean(0)
     x, c = x - middle, c - middle
-    u = torch.cdist(x, c, compute_mode="donot_use_mm_for_euclid_dist").square_()
-    k, k1, k2 = jet.jet(u)
+    k, k1, k2 = jet.jet(squares(x, c))
     return Seen(x, c, (k, k1, k2), (a[:, :, None] * c[:, None, :]).flatten(1))
+
+
+def squares(x: Tensor, c: Tensor) -> Tensor:
+    """|x_i − c_j|², shape (n, m); in float64 by a product, too, which leaves digits enough where all are about 0."""
+    if x.dtype != torch.float64:
+        return torch.cdist(x, c, compute_mode="donot_use_mm_for_euclid_dist").square_()
+    lengths = x.square().sum(1, keepdim=True) + c.square().sum(1)
+    return torch.addmm(lengths, x, c.T, alpha=-2).clamp_(min=0)
 
 
 def evaluate(pairs: Seen, a: Tensor) -> tuple[Tensor, Tensor]:

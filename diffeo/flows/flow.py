@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -115,25 +115,45 @@ class Flow(Layered):
         """φ(x), shape (n, d)."""
         if not (self.checkpoint and torch.is_grad_enabled()):
             return super().forward(x)
+        return self._in_segments(self._segment, x)[0]
+
+    def with_volumes(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """φ(x) and the determinant of every layer on the way, shape (layers, n)."""
+        if not (self.checkpoint and torch.is_grad_enabled()):
+            return super().with_volumes(x)
+        moved, volumes = self._in_segments(self._segment_with_volumes, x)
+        return moved, torch.cat(volumes)
+
+    def _in_segments(self, through: Callable[..., Any], x: Tensor) -> tuple[Tensor, list[Any]]:
+        """φ(x) and the second of what comes out of each segment, of which nothing else is kept for the gradient."""
         segments = math.isqrt(self.layer_count - 1) + 1 if self.checkpoint is True else self.checkpoint
         length = math.ceil(self.layer_count / segments)
-        start = self._start()
+        start, seconds = self._start(), []
         for first in range(0, self.layer_count, length):
-            x, controls = checkpoint(
-                self._segment, first, length, start, x, start.controls, use_reentrant=False, preserve_rng_state=False
+            x, second, controls = checkpoint(
+                through, first, length, start, x, start.controls, use_reentrant=False, preserve_rng_state=False
             )
             start = _Start(start.still, controls)
-        return x
+            seconds.append(second)
+        return x, seconds
 
     def _segment(
         self, first: int, length: int, start: _Start, x: Tensor, controls: Tensor | None
-    ) -> tuple[Tensor, Tensor | None]:
+    ) -> tuple[Tensor, None, Tensor | None]:
         """x, and the controls if they are carried, after so many layers."""
         for _, steps, end in islice(self._stack(first, _Start(start.still, controls)), length):
             for step in steps:
                 x = step(x)
             controls = end.controls
-        return x, controls
+        return x, None, controls
+
+    def _segment_with_volumes(
+        self, first: int, length: int, start: _Start, x: Tensor, controls: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The same, with the determinants of these layers, shape (layers, n)."""
+        stack = list(islice(self._stack(first, _Start(start.still, controls)), length))
+        x, volumes = kernel_steps.with_volumes([step for _, steps, _ in stack for step in steps], x)
+        return x, volumes, stack[-1][2].controls
 
     def energy(self) -> Tensor:
         """½ Σ_k ‖v_k‖² / L."""

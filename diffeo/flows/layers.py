@@ -9,7 +9,10 @@ import torch
 from torch import Tensor
 
 from diffeo.core import Solver
-from diffeo.flows.newton import newton
+from diffeo.fields.kernel_field import PlainField
+from diffeo.flows.newton import determinant, newton, solution
+from diffeo.kernels import euler
+from diffeo.solvers import Adaptive, Euler
 
 
 class Velocity(Protocol):
@@ -25,7 +28,13 @@ class Velocity(Protocol):
 
 
 class Layer(ABC):
-    """One step: a map of R^d close to the identity."""
+    """One step: a map of R^d close to the identity.
+
+    Attributes:
+        together: where a point goes depends a little on which others go with it, as with steps that adapt.
+    """
+
+    together = False
 
     @abstractmethod
     def __call__(self, x: Tensor) -> Tensor:
@@ -41,29 +50,23 @@ class Layer(ABC):
         return image, determinant(jacobian)
 
     def inverse(self, y: Tensor) -> Tensor:
-        """The x with layer(x) = y, by damped Newton to rounding; differentiable by the implicit function theorem.
+        """The x with layer(x) = y, to rounding errors; differentiable by the implicit function theorem.
 
-        Raises: ArithmeticError where Newton's method finds no solution, or one with a non-positive determinant: where
-            the layer folds.
+        Raises: ArithmeticError where no solution is found, or one with a non-positive determinant: where the layer
+            folds.
         """
         with torch.no_grad():
-            x = newton(self.with_jacobian, y, guess=2 * y - self(y))
+            x = self.solved(y)
         if not torch.is_grad_enabled():
             return x
         image, jacobian = self.with_jacobian(x)
-        return x - torch.linalg.solve(jacobian.detach(), (image - y)[..., None])[..., 0]
+        if not (image.requires_grad or y.requires_grad):
+            return x
+        return x - solution(jacobian.detach(), image - y)
 
-
-def determinant(matrices: Tensor) -> Tensor:
-    """det A, shape (n,), of matrices A, shape (n, d, d); up to three rows by the formula, which is much faster."""
-    d = matrices.shape[-1]
-    if d == 1:
-        return matrices[..., 0, 0]
-    if d == 2:
-        return matrices[..., 0, 0] * matrices[..., 1, 1] - matrices[..., 0, 1] * matrices[..., 1, 0]
-    if d == 3:
-        return (matrices[..., 0] * torch.linalg.cross(matrices[..., 1], matrices[..., 2], dim=-1)).sum(-1)
-    return torch.linalg.det(matrices)
+    def solved(self, y: Tensor) -> Tensor:
+        """The inverse without a gradient."""
+        return newton(self.with_jacobian, y, 2 * y - self(y), together=self.together)
 
 
 class FieldLayer(Layer):
@@ -71,6 +74,7 @@ class FieldLayer(Layer):
 
     def __init__(self, velocity: Velocity, solver: Solver, time: float, duration: float) -> None:
         self.velocity, self.solver, self.time, self.duration = velocity, solver, time, duration
+        self.together = isinstance(solver, Adaptive)
 
     def __call__(self, x: Tensor) -> Tensor:
         """x after the step."""
@@ -85,6 +89,28 @@ class FieldLayer(Layer):
 
         moved, jacobian = self.solver.step(f, self.time, self.duration, (x, identities(x)))
         return moved, jacobian
+
+    def solved(self, y: Tensor) -> Tensor:
+        """By compiled loops where there are some; what they leave open, step by step."""
+        steps = self.as_euler()
+        if steps is None or not isinstance(self.velocity, PlainField):
+            return super().solved(y)
+        kernel = self.velocity.kernel
+        if not euler.covers(kernel, steps, y):
+            return super().solved(y)
+        x, fine = euler.inverse(kernel, y, steps)
+        if not bool(fine.all()):
+            left = y[~fine]
+            x[~fine] = super().solved(left)
+        return x
+
+    def as_euler(self) -> euler.Steps | None:
+        """The step alone, if it is one of Euler's along a kernel field."""
+        v = self.velocity
+        if not (isinstance(self.solver, Euler) and isinstance(v, PlainField)):
+            return None
+        scales = None if v.log_scale is None else (v.log_scale,)
+        return euler.Steps((self.duration,), (v.controls,), (v.momenta,), scales)
 
 
 def identities(x: Tensor) -> Tensor:

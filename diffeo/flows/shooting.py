@@ -13,7 +13,7 @@ from diffeo.flows.layered import Layered
 from diffeo.flows.layers import Layer, Velocity, identities
 from diffeo.kernels import reductions
 from diffeo.kernels.momenta import Momenta
-from diffeo.solvers import integrate
+from diffeo.solvers import Adaptive, integrate
 
 
 class Motion(NamedTuple):
@@ -102,6 +102,7 @@ class _ShotLayer(Layer):
 
     def __init__(self, shot: Shot, q: Tensor, p: Tensor) -> None:
         self.shot, self.q, self.p = shot, q, p
+        self.together = isinstance(shot.solver, Adaptive)
 
     def __call__(self, x: Tensor) -> Tensor:
         """The passengers after the step."""

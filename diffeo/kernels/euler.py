@@ -18,7 +18,7 @@ from diffeo.kernels.reductions import check_positions
 if TYPE_CHECKING:
     from diffeo.kernels.algebra import Radial
 
-__all__ = ["Steps", "covers", "norms", "take"]
+__all__ = ["Steps", "covers", "inverse", "norms", "take"]
 
 
 def covers(kernel: Radial, steps: Steps, x: Tensor | None = None) -> bool:
@@ -34,6 +34,13 @@ def take(kernel: Radial, x: Tensor, steps: Steps) -> tuple[Tensor, Tensor]:
     for controls in steps.controls:
         check_positions(x, controls)
     return _Take.apply(kernel, steps.durations, x, *steps.tensors())
+
+
+@torch.no_grad()
+def inverse(kernel: Radial, y: Tensor, steps: Steps) -> tuple[Tensor, Tensor]:
+    """The x, shape (n, d), that the first step takes to y, and where, (n,), it is that up to rounding, and no fold."""
+    check_positions(y, steps.controls[0])
+    return loops.inverse(kernel, y, steps)
 
 
 def norms(kernel: Radial, steps: Steps) -> Tensor:

@@ -78,6 +78,13 @@ def inverted(m: Any, row: Any, pivots: Any, tiny: Any) -> Any:
 
 
 @njit(**OPTIONS)
+def determinants(matrices: Any, dets: Any, start: int, stop: int) -> None:
+    """Of matrices of shape (n, d, d), from one to another, which are overwritten."""
+    for i in range(start, stop):
+        dets[i] = determinant(matrices[i])
+
+
+@njit(**OPTIONS)
 def invert(matrices: Any, dets: Any, tiny: Any, start: int, stop: int) -> None:
     """In place, for matrices of shape (n, d, d), from one to another."""
     d = matrices.shape[1]

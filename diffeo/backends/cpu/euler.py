@@ -92,6 +92,26 @@ def norms(jet: Jet, steps: Steps) -> tuple[Tensor, Gradients]:
     return torch.from_numpy(values), (g_c, g_a, -2 * q * g_q)
 
 
+def inverse(jet: Jet, y: Tensor, steps: Steps) -> tuple[Tensor, Tensor]:
+    """The x, shape (n, d), that the first step takes to y, and where, (n,), it is that up to rounding, and no fold.
+
+    Elsewhere what is returned is anything.
+    """
+    if y.shape[1] > UNROLLED:
+        return wide_euler.inverse(jet, y, steps)
+    (n, d), dtype = y.shape, str(y.dtype).removeprefix("torch.")
+    loop, constants = compiled("inverse", jet, d, dtype)
+    c, a, q, h, first = packed(steps)
+    target, x = by_component(y), np.empty((d, n), dtype)
+    residuals, dets, eps = np.empty(n, dtype), np.empty(n, dtype), np.finfo(dtype).eps * wide_euler.ROUNDING
+
+    def part(_: int, start: int, stop: int) -> None:
+        loop(target, x, residuals, dets, c.dtype.type(eps), c, a, q, h, first, constants, start, stop)
+
+    _shared(part, n, n * c.shape[1])
+    return torch.from_numpy(x).T, torch.from_numpy((residuals <= 1) & (dets > 0))
+
+
 def packed(steps: Steps) -> Packed:
     """Controls and momenta of all layers, (d, m), 1/s² and h per layer, and where the controls of each begin."""
     c, a = (by_component(torch.cat(t)) for t in (steps.controls, steps.momenta))
@@ -122,7 +142,7 @@ def unpacked(steps: Steps, gradients: Gradients) -> list[Tensor]:
 
 @lru_cache(maxsize=256)
 def compiled(which: str, jet: Jet, d: int, dtype: str) -> tuple[Callable[..., Any], np.ndarray]:
-    """One of the three loops, and the constants it takes."""
+    """One of the loops, and the constants it takes."""
     source, constants = getattr(euler_source, f"{which}_source")(jet, d)
     return loaded(_helpers() + module_source(source, dtype), f"euler_{which}"), np.array(constants, dtype)
 

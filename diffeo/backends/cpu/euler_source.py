@@ -16,6 +16,7 @@ from diffeo.backends.formulas import Jet
 from diffeo.backends.symbolic import Graph, Trace, share_exponentials
 
 BLOCK = 128  # points: the arrays that go with them, 3d + d², fit in the first-level cache
+ROUNDS = 12  # of Newton's method: it doubles the digits, and who is not there by then needs help
 WRITTEN = 3  # rows up to which determinants are written out
 
 
@@ -53,14 +54,7 @@ def forward_source(jet: Jet, d: int) -> tuple[str, list[float]]:
     out += [f"                    kept[layer, {r}, begin + i] = w[{r}, i]" for r in axes]
     out += ["            for i in range(size):"]
     out += [f"                w[{r}, i] = R(0)" for r in range(d, 2 * d + d * d)]
-    out += ["            for j in range(first[layer], first[layer + 1]):"]
-    out += [f"                {side}{r} = {side}[{r}, j]" for side in "ca" for r in axes]
-    out += ["                for i in range(size):"]
-    inner = [*differences(d), "u = stretch * square", *lines]
-    inner += [f"w[{d + r}, i] += value * a{r}" for r in axes]
-    inner += [f"t{r} = slope * a{r}" for r in axes]
-    inner += [f"w[{2 * d + d * r + s}, i] += t{r} * d{s}" for r, s in entries]
-    out += [" " * 20 + line for line in inner]
+    out += [" " * 12 + line for line in summing_lines(lines, d)]
     out += ["            for i in range(size):"]
     tail = [f"w[{r}, i] += step * w[{d + r}, i]" for r in axes]
     tail += [f"w[{2 * d + d * r + s}, i] = twice * w[{2 * d + d * r + s}, i]" + one(r, s) for r, s in entries]
@@ -130,6 +124,50 @@ def backward_source(jet: Jet, d: int) -> tuple[str, list[float]]:
     return "\n".join(out) + "\n", constants
 
 
+def inverse_source(jet: Jet, d: int) -> tuple[str, list[float]]:
+    """The source of ``loop(y, x, residuals, dets, eps, c, a, q, h, first, constants, start, stop)``.
+
+    By Newton's method, undamped, from y: x and y of shape (d, n); for every point, (n,), how far its image is from y in
+    units of what rounding allows, ``eps`` times the size of the numbers, and the determinant there.
+    """
+    lines, constants = jet_lines(jet, ("value", "slope"))
+    axes, entries, grid = range(d), [(r, s) for r in range(d) for s in range(d)], 2 * d
+    out = ["def loop(y, x, residuals, dets, eps, c, a, q, h, first, constants, start, stop):"]
+    out += [f"    k{slot} = constants[{slot}]" for slot in range(len(constants))]
+    out += ["    layer, stretch, step = 0, q[0], h[0]", "    twice = R(2) * stretch * step"]
+    out += [f"    w = np.empty(({2 * d + d * d}, {BLOCK}), c.dtype)", f"    allowed = np.empty({BLOCK}, c.dtype)"]
+    if d > WRITTEN:
+        out += [f"    m, row, pivots = np.empty(({d}, {d}), c.dtype), np.empty({d}, c.dtype), np.empty({d}, np.int64)"]
+    out += [f"    for begin in range(start, stop, {BLOCK}):", f"        size = min({BLOCK}, stop - begin)"]
+    out += ["        for i in range(size):", *(f"            w[{r}, i] = y[{r}, begin + i]" for r in axes)]
+    out += [f"        for round in range({ROUNDS}):", "            left = False", "            for i in range(size):"]
+    out += [f"                w[{r}, i] = R(0)" for r in range(d, 2 * d + d * d)]
+    out += [" " * 12 + line for line in summing_lines(lines, d)]
+    out += ["            for i in range(size):"]
+    tail = [f"f{r} = w[{r}, i] + step * w[{d + r}, i] - y[{r}, begin + i]" for r in axes]
+    tail += ["residual = sqrt(" + " + ".join(f"f{r} * f{r}" for r in axes) + ")", "if round == 0:"]
+    largest = "R(0)"
+    for r in axes:
+        largest = f"max({largest}, abs(y[{r}, begin + i]))"
+    tail += [f"    allowed[i] = eps * (R(1) + {largest} + residual)"]
+    if d <= WRITTEN:
+        tail += [f"m{r}{s} = twice * w[{grid + d * r + s}, i]" + one(r, s) for r, s in entries]
+        tail += [f"det = {determinant(d)}"]
+        moves = [" + ".join(f"({cofactor(d, s, r)}) * f{s}" for s in axes) for r in axes]
+        moves = [f"w[{r}, i] -= ({move}) / det" for r, move in enumerate(moves)]
+    else:
+        tail += [f"for r in range({d}):", f"    for s in range({d}):"]
+        tail += [f"        m[r, s] = twice * w[{grid} + {d} * r + s, i]", "    m[r, r] += R(1)"]
+        tail += ["det = inverted(m, row, pivots, R(1e-20))"]
+        moves = [f"w[{r}, i] -= " + " + ".join(f"m[{r}, {s}] * f{s}" for s in axes) for r in axes]
+    tail += ["residuals[begin + i], dets[begin + i] = residual / allowed[i], det"]
+    tail += ["left = left or not residual <= allowed[i]"]
+    out += [" " * 16 + line for line in [*tail, *moves]]  # a move costs nothing here, and squares the error
+    out += ["            if not left:", "                break", "        for i in range(size):"]
+    out += [f"            x[{r}, begin + i] = w[{r}, i]" for r in axes]
+    return "\n".join(out) + "\n", constants
+
+
 def norms_source(jet: Jet, d: int) -> tuple[str, list[float]]:
     """The source of ``loop(c, a, q, first, norms, g_c, g_a, g_q, constants)``: ‖v‖² per layer, with its gradients."""
     lines, constants = jet_lines(jet, ("value", "slope"))
@@ -152,6 +190,17 @@ def norms_source(jet: Jet, d: int) -> tuple[str, list[float]]:
     out += [f"            g_a[{r}, begin + j] = R(2) * sa{r}" for r in axes]
     out += ["        norms[layer], g_q[layer] = total, sq"]
     return "\n".join(out) + "\n", constants
+
+
+def summing_lines(lines: list[str], d: int) -> list[str]:
+    """Lines that add Σ k a and Σ k' a Dᵀ over the controls of a layer to the rows of ``w`` after the positions."""
+    axes = range(d)
+    inner = [*differences(d), "u = stretch * square", *lines]
+    inner += [f"w[{d + r}, i] += value * a{r}" for r in axes] + [f"t{r} = slope * a{r}" for r in axes]
+    inner += [f"w[{2 * d + d * r + s}, i] += t{r} * d{s}" for r in axes for s in axes]
+    out = ["for j in range(first[layer], first[layer + 1]):"]
+    out += [f"    {side}{r} = {side}[{r}, j]" for side in "ca" for r in axes]
+    return [*out, "    for i in range(size):", *(f"        {line}" for line in inner)]
 
 
 def differences(d: int) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import torch
@@ -14,7 +15,11 @@ from diffeo.backends.dense.euler import Steps
 from diffeo.backends.formulas import Jet
 
 NUMBERS = 2**18  # of the matrices that are computed at a time: they stay in the second-level cache
-TINY = 1e-20  # see `inverted`
+TINY = 1e-20  # see `elimination`
+POINTS = 2048  # that are carried back at a time
+ROUNDS = 25  # of Broyden's method, at most: where it has not arrived by then, or
+ENOUGH = 0.98  # of the points have, Newton's goes on with the others
+ROUNDING = 16  # units of rounding that an inverse may be off
 
 Kept = list[list[tuple[Tensor, Tensor, Tensor]]]
 """For every part of the points and every layer: the positions before it, and dets and inverses of its matrices."""
@@ -44,12 +49,20 @@ def _part(jet: Jet, x: Tensor, steps: Steps, keep: bool) -> tuple[Tensor, Tensor
         pairs = products.seen(jet, x / s, steps.controls[k] / s, steps.momenta[k])
         velocity, matrices = products.evaluate(pairs, steps.momenta[k])
         matrices.mul_(h / s).diagonal(dim1=1, dim2=2).add_(1)
-        dets = inverted(matrices) if keep else torch.linalg.det(matrices)
+        dets = inverted(matrices) if keep else determinants(matrices)
         if keep:
             kept.append((x, dets, matrices))
         volumes.append(dets)
         x = torch.add(x, velocity, alpha=h)
     return x, torch.stack(volumes), kept
+
+
+def determinants(matrices: Tensor) -> Tensor:
+    """Of matrices (n, d, d), which are overwritten."""
+    dets = matrices.new_empty(len(matrices))
+    arrays = matrices.numpy(), dets.numpy()
+    share(lambda start, stop: elimination.determinants(*arrays, start, stop), len(dets), matrices.numel())
+    return dets
 
 
 def inverted(matrices: Tensor) -> Tensor:
@@ -100,3 +113,48 @@ def norms(jet: Jet, steps: Steps) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]
         g_a.append(2 * value @ a)
         g_s.append(-(g_c[-1] * c).sum())  # what is stretched by s is seen from a distance s times as large
     return torch.stack(values), (torch.cat(g_c).T, torch.cat(g_a).T, torch.stack(g_s))
+
+
+def inverse(jet: Jet, y: Tensor, steps: Steps) -> tuple[Tensor, Tensor]:
+    """The x, shape (n, d), that the first step takes to y, and where, (n,), it is that up to rounding, and no fold."""
+    parts = [_inverse(jet, part, steps) for part in y.detach().split(POINTS)]
+    return torch.cat([x for x, _ in parts]), torch.cat([fine for _, fine in parts])
+
+
+def _inverse(jet: Jet, y: Tensor, steps: Steps) -> tuple[Tensor, Tensor]:
+    """By Broyden's method: values alone, no matrices (Kelley, Solving Nonlinear Equations by Newton's Method, 2003)."""
+    s, h, a = steps.scale(0), steps.durations[0], steps.momenta[0]
+    middle = steps.controls[0].mean(0)
+    y, controls = y - middle, (steps.controls[0] - middle) / s
+    scale = ROUNDING * torch.finfo(y.dtype).eps * (1 + (y + middle).abs().amax(1))
+    x, moves = y, []
+    while True:
+        squares = products.squares(x / s, controls)
+        values, slopes, _ = jet.jet(squares)
+        missed = torch.addmm(x - y, values, a, alpha=h)
+        fine = missed.norm(dim=1) <= scale
+        move = _move(missed, moves).masked_fill_(fine[:, None], 0)
+        if len(moves) == ROUNDS or int(fine.sum()) >= ENOUGH * len(y):
+            break
+        moves.append(move)
+        x = x + move
+    # where |h Dv| < 1, nothing folds; where this bound does not say so, the determinant does
+    steep = (2 * h / s) * ((slopes.abs() * squares.sqrt()) @ a.norm(dim=1)) >= 1
+    doubtful = (fine & steep).nonzero()[:, 0]
+    if len(doubtful):
+        fine[doubtful] = _part(jet, x[doubtful] + middle, steps.first(), False)[1][0] > 0
+    return x - missed + middle, fine  # of the last digits, a step of the plain iteration corrects some
+
+
+def _move(missed: Tensor, moves: list[Tensor]) -> Tensor:
+    """The next move, given all before and what they missed by."""
+    tiny = torch.finfo(missed.dtype).tiny
+    move = -missed
+    for before, after in itertools.pairwise(moves):
+        share = (before * move).sum(1, keepdim=True) / before.square().sum(1, keepdim=True).clamp(min=tiny)
+        move = move + share * after
+    if moves:
+        last = moves[-1]
+        share = (last * move).sum(1, keepdim=True) / last.square().sum(1, keepdim=True).clamp(min=tiny)
+        move = move / (1 - share)
+    return move

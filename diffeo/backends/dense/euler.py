@@ -28,6 +28,11 @@ class Steps(NamedTuple):
         """All of them."""
         return (*self.controls, *self.momenta, *(self.log_scales or ()))
 
+    def first(self) -> Steps:
+        """The first step alone."""
+        scales = None if self.log_scales is None else self.log_scales[:1]
+        return Steps(self.durations[:1], self.controls[:1], self.momenta[:1], scales)
+
     def scale(self, k: int) -> Tensor | float:
         """S of a layer."""
         return 1.0 if self.log_scales is None else self.log_scales[k].exp()
