@@ -58,7 +58,7 @@ def column(figure: Figure, k: int, count: int, name: str, flow: diffeo.DensityFl
     plot.density(panels[1], flow.law_, -high, high, limit=limit, bar=False)
     assert report.held_out is not None
     data = toy.sample(2000, torch.Generator().manual_seed(9))
-    plot.carried_plane(panels[2], flow.phi_, data, base=flow.law_.base)
+    plot.carried_plane(panels[2], flow.phi_, data, base=flow.law_.base, paths=25)
     excess = -report.held_out.mean - toy.entropy
     for ax, title in zip(
         panels, (name, f"entropy {'+' if excess >= 0 else '−'} {abs(excess):.3f} nats", ""), strict=True

@@ -29,7 +29,7 @@ CELLS, FINE = 200, 800  # along each side of a map, and along a curve
 MAP = "Blues"
 LONGEST = 20  # letters of a column's name that are shown
 BRIGHT = 0.98  # of the mass shown is below the density at which colors saturate: a thin peak would leave all else pale
-PATHS, MOST_DOTS = 60, 1000
+MOST_DOTS = 1000
 TRUE = 1.6  # columns whose ranges differ by less than this factor are drawn true to scale
 
 
@@ -96,7 +96,9 @@ def dots(ax: Axes, x: Tensor, color: str, most: int = MOST_DOTS) -> None:
     ax.scatter(*array(x)[rows, :2].T, s=float(np.clip(3000 / max(len(rows), 1), 2, 14)), color=color, alpha=0.6, lw=0)
 
 
-def carried_plane(ax: Axes, phi: Diffeo, data: Tensor, *, base: Law | None = None, lines: int = 25) -> None:
+def carried_plane(
+    ax: Axes, phi: Diffeo, data: Tensor, *, base: Law | None = None, lines: int = 25, paths: int = 60
+) -> None:
     """Draw what a flow does to the plane: a regular grid around the data, carried along, and the ways of some rows.
 
     Coordinates are those of the flow, behind what only changes units: columns are standardized, and bounded ones opened
@@ -108,6 +110,7 @@ def carried_plane(ax: Axes, phi: Diffeo, data: Tensor, *, base: Law | None = Non
         data: rows, shape (n, 2), in the dtype and on the device of phi.
         base: the law that the rows are carried to: its density is drawn behind.
         lines: of the grid, along its longer side.
+        paths: how many of the rows are followed.
     """
     frame, parts = parted(phi)
     flow = Compose(parts) if parts else None
@@ -118,7 +121,7 @@ def carried_plane(ax: Axes, phi: Diffeo, data: Tensor, *, base: Law | None = Non
         lo, hi = z.amin(0), z.amax(0)
         lo, hi = lo - 0.05 * (hi - lo), hi + 0.05 * (hi - lo)
         moved = [_moved(flow, line) for line in _grid(lo, hi, lines)]
-        rows = torch.from_numpy(sample(len(z), PATHS))
+        rows = torch.from_numpy(sample(len(z), paths))
         path = torch.stack([z[rows], *(flow.path(z[rows])[1:] if flow else [])])
     ends = np.concatenate([*moved, array(path).reshape(-1, 2)])
     ends = ends[np.isfinite(ends).all(1)]
