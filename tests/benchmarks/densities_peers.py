@@ -78,11 +78,17 @@ def gmm(train: np.ndarray, validation: np.ndarray, seconds: float) -> Score:
 
 @dataclass(frozen=True)
 class Adam:
-    """Its first rate, its decay of weights (AdamW's), and the rows it takes at a time."""
+    """How it trains.
+
+    Attributes:
+        rate, decay, batch: the first rate, the decay of weights (AdamW's), the rows at a time.
+        patience: it ends where nothing got better for as long as it took to get there, and this part of the time.
+    """
 
     rate: float
     decay: float
     batch: int
+    patience: float
 
 
 @dataclass(frozen=True)
@@ -92,13 +98,11 @@ class Trained:
     Attributes:
         make: builds it for so many dimensions: a module whose call is an object with ``log_prob``.
         many, few: how it is trained on 1,000 rows or more, and on fewer.
-        patience: it ends where nothing got better for as long as it took to get there, and this part of the time.
     """
 
     make: Callable[[int], nn.Module]
-    many: Adam = Adam(5e-3, 1e-5, 256)
-    few: Adam = Adam(1e-3, 0.1, 32)
-    patience: float = 0.08
+    many: Adam = Adam(5e-3, 1e-5, 256, math.inf)
+    few: Adam = Adam(1e-3, 0.1, 32, 0.08)
 
     def __call__(self, train: np.ndarray, validation: np.ndarray, seconds: float) -> Score:
         center, scale = train.mean(0), train.std(0)
@@ -125,7 +129,7 @@ class Trained:
                 cost = looked - used
                 if value > best:
                     best, state, when = value, copy.deepcopy(flow.state_dict()), looked
-                if used > seconds or used > 2 * when + self.patience * seconds:
+                if used > seconds or used > 2 * when + adam.patience * seconds:
                     break
             for group in optimizer.param_groups:
                 group["lr"] = adam.rate * 0.5 * (1 + math.cos(math.pi * min(used / seconds, 1.0)))
