@@ -10,6 +10,9 @@ import pytest
 
 import diffeo
 from diffeo.cli.apply import apply
+from diffeo.cli.density.fit import fit
+from diffeo.cli.density.sample import sample
+from diffeo.cli.density.score import score
 from diffeo.cli.doctor import doctor
 from diffeo.cli.evaluate import evaluate
 from diffeo.cli.info import info
@@ -78,11 +81,11 @@ def test_commands_work_in_order(made, capsys):
 def test_every_option_exists():
     options = {
         verb.__name__: {name.replace("_", "-") for name in inspect.signature(verb).parameters} | {"help"}
-        for verb in (register, apply, info, doctor, evaluate, train, predict)
+        for verb in (register, apply, info, doctor, evaluate, train, predict, fit, sample, score)
     }
     assert set(re.findall(r"--([a-z][a-z-]*)", TEXT)) <= set().union(*options.values())
     for command in COMMANDS:
-        verb = shlex.split(command)[1]
+        verb = next(word for word in shlex.split(command)[1:] if word != "density")
         assert set(re.findall(r" --([a-z][a-z-]*)", command)) <= options[verb], command
 
 

@@ -23,6 +23,7 @@ SIZES = {
     "same": {"n": 50},
     "geodesic": {"n": 8, "depth": 6, "iterations": 60},
     "densities": {"names": ("8gaussians", "moons"), "n": 800, "components": 8, "depth": 3, "width": 32, "max_iter": 5},
+    "cells": {"rows": 250},
     "svgd": {"n": 200, "layers": 120},
     "morph": {"n": 1000, "layers": 10, "epochs": 30},
 }
