@@ -133,6 +133,12 @@ class PlainField:
         x, controls, _ = self._stretched(x)
         return reductions.product(self.kernel, x, controls, self.momenta)
 
+    def value_and_jacobian(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """v(x) and Dv(x)."""
+        x, controls, s = self._stretched(x)
+        value, jacobian = reductions.value_and_jacobian(self.kernel, x, controls, self.momenta)
+        return value, jacobian if self.log_scale is None else jacobian / s
+
     def jacobian(self, x: Tensor) -> Tensor:
         """Dv(x), shape (n, d, d)."""
         x, controls, s = self._stretched(x)

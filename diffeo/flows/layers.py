@@ -85,6 +85,9 @@ class FieldLayer(Layer):
 
         def f(_: float, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
             z, J = state
+            if isinstance(self.velocity, PlainField):
+                value, slopes = self.velocity.value_and_jacobian(z)
+                return value, slopes @ J
             return self.velocity(z), self.velocity.jacobian(z) @ J
 
         moved, jacobian = self.solver.step(f, self.time, self.duration, (x, identities(x)))

@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from diffeo.backends import formulas
+from diffeo.backends import formulas, products
+from diffeo.backends.auto import AutoBackend
+from diffeo.backends.cpu.particles import UNROLLED, CPUBackend
+from diffeo.backends.dense import euler as dense
 from diffeo.backends.dense.particles import DenseBackend
 from diffeo.backends.formulas import Formula, Jet
 
@@ -169,8 +172,42 @@ def divergence(kernel: Radial, x: Tensor, y: Tensor, b: Tensor) -> Tensor:
 def jacobian(kernel: Radial, x: Tensor, y: Tensor, b: Tensor) -> Tensor:
     """Dv(x), shape (n, e, d), of v = Σ_j K(·, y_j) b_j with values in R^e."""
     check_positions(x, y)
+    if _is_wide(kernel, x):
+        return value_and_jacobian(kernel, x, y, b)[1]
     flat = _Reduction.apply(_Jacobian, summer(kernel), x, y, b)
     return flat.unflatten(1, (b.shape[1], x.shape[1]))
+
+
+def value_and_jacobian(kernel: Radial, x: Tensor, y: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """v(x), shape (n, e), and Dv(x), shape (n, e, d), of v = Σ_j K(·, y_j) b_j: in many dimensions in one pass."""
+    check_positions(x, y)
+    if _is_wide(kernel, x):
+        return _Wide.apply(kernel, x, y, b)
+    return product(kernel, x, y, b), jacobian(kernel, x, y, b)
+
+
+def _is_wide(kernel: Radial, x: Tensor) -> bool:
+    """Whether Jacobians are best computed by products of matrices."""
+    return x.shape[1] > UNROLLED and isinstance(kernel.backend, AutoBackend | CPUBackend)
+
+
+class _Wide(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, kernel: Radial, *inputs: Tensor) -> Any:
+        x, y, b = inputs
+        ctx.save_for_backward(*inputs)
+        ctx.kernel = kernel
+        return products.evaluate(products.seen(kernel, x, y, b), b)
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> Any:
+        (x, y, b), kernel, (g, G) = ctx.saved_tensors, ctx.kernel, cotangents
+        if torch.is_grad_enabled():  # to be differentiated again
+            wanted = [t for t in (x, y, b) if t.requires_grad]
+            values = dense.value_and_jacobian(kernel, x, y, b, 1.0)
+            found = iter(torch.autograd.grad(values, wanted, cotangents, create_graph=True))
+            return None, *(next(found) if t.requires_grad else None for t in (x, y, b))
+        return None, *products.pull(products.seen(kernel, x, y, b), b, g, G)
 
 
 def hamiltonian(kernel: Radial, q: Tensor, p: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from hypothesis import given
 from torch.autograd import gradcheck, gradgradcheck
 
 from diffeo.backends import CPUBackend, DenseBackend
-from diffeo.kernels import reductions
+from diffeo.kernels import CauchyKernel, GaussianKernel, reductions
 from tests import zoo
 from tests.oracles import cloud, relative, rotation, seeds
 
@@ -174,3 +174,21 @@ def test_positions_that_do_not_fit_are_refused(function):
 def test_a_hamiltonian_of_unequal_shapes_is_refused():
     with pytest.raises(ValueError, match=r"shapes \(4, 2\), \(3, 2\)"):
         reductions.hamiltonian(zoo.GAUSSIAN, cloud(4, 2), cloud(3, 2))
+
+
+def test_in_many_dimensions_jacobians_are_products():
+    """Values, gradients and second derivatives are those of the sums over pairs."""
+    kernel, d = GaussianKernel(2.0) + 0.3 * CauchyKernel(1.5), 9
+    x, y, b = tensors = [cloud(n, d, seed=n).requires_grad_() for n in (12, 7, 7)]
+    weights = cloud(12, d * d, seed=5).reshape(12, d, d)
+    results = []
+    for k in (kernel, kernel.on(DenseBackend())):
+        value, slopes = reductions.value_and_jacobian(k, x, y, b)
+        assert relative(slopes, reductions.jacobian(k, x, y, b)) < 1e-14
+        total = (weights * slopes).sum() + (weights[..., 0] * value).sum()
+        first = torch.autograd.grad(total, tensors, retain_graph=True)
+        again = torch.autograd.grad(total, tensors, create_graph=True)
+        second = torch.autograd.grad(again[0].square().sum() + again[1].square().sum(), tensors)
+        results.append((value, slopes, *first, *again, *second))
+    for found, expected in zip(*results, strict=True):
+        assert relative(found, expected) < 1e-10
