@@ -74,8 +74,8 @@ def test_gradients_are_differentiable():
 
 def test_threads_change_nothing():
     """What is summed over points is summed in the same order, whoever does it."""
-    x, some, threads = cloud(9000, 2, torch.float32), steps(2, dtype=torch.float32), torch.get_num_threads()
-    cotangents = cloud(9000, 2, torch.float32, seed=1), cloud(3, 9000, torch.float32, seed=2)
+    x, some, threads = cloud(9000, 2), steps(2), torch.get_num_threads()
+    cotangents = cloud(9000, 2, seed=1), cloud(3, 9000, seed=2)
     results = []
     try:
         for count in (1, 3):

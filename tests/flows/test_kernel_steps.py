@@ -9,11 +9,12 @@ from diffeo.backends import CPUBackend, DenseBackend
 from diffeo.core import Diffeo
 from diffeo.fields import FeatureField, KernelField, TrainedKernelField
 from diffeo.flows import Descent, Flow
-from diffeo.kernels import GaussianKernel
+from diffeo.kernels import CauchyKernel, GaussianKernel
 from diffeo.solvers import RK4, Euler, Midpoint
 from tests.oracles import cloud, distance, like, relative, slope
 
-FUSED, PLAIN = GaussianKernel(1.0, backend=CPUBackend()), GaussianKernel(1.0, backend=DenseBackend())
+KERNEL = GaussianKernel(1.0) + 0.3 * CauchyKernel(0.7)
+FUSED, PLAIN = KERNEL.on(CPUBackend()), KERNEL.on(DenseBackend())
 wide = pytest.mark.parametrize("d", [2, 6])
 
 
@@ -77,7 +78,11 @@ def test_carried_and_grown_layers_are_compiled_too():
 
 
 @wide
-@pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-5), (torch.float64, 1e-13)], ids=str)
+@pytest.mark.parametrize(
+    ("dtype", "bound"),
+    [(torch.float64, 1e-13), pytest.param(torch.float32, 1e-5, marks=pytest.mark.slow)],
+    ids=str,
+)
 def test_round_trips_end_where_they_began(d, dtype, bound):
     phi, x = trained(FUSED, d, layers=5, size=0.8, dtype=dtype), cloud(300, d, dtype, seed=5, size=1.5)
     with torch.no_grad():
