@@ -39,8 +39,9 @@ class FlowTraining:
         weight: λ, the price of energy.
         rate, base_rate: step lengths of Adam, of the flow and of the mixture.
         batch: samples that a step looks at.
-        steps: of the optimizer, about; but no fewer than 20 passes over the data.
+        steps: of the optimizer, about; or so many that every row is seen 20 times, up to four times as many.
         epochs: passes over the data, instead of ``steps``.
+        patience: passes without improvement, as a part of all of them, after which training ends.
         decay: of the average over steps.
         floor: determinants of layers below it are held off while training.
         witnesses: points per step, off the data, where they are held off, too.
@@ -48,17 +49,18 @@ class FlowTraining:
     """
 
     depth: int = 8
-    width: int = 192
+    width: int = 256
     scale: float | None = None
     weight: float = 1e-4
-    rate: float = 2e-3
+    rate: float = 3e-3
     base_rate: float = 0.1
     batch: int = 250
-    steps: int = 2000
+    steps: int = 1200
     epochs: int | None = None
+    patience: float = 0.5
     decay: float = 0.995
     floor: float = 0.2
-    witnesses: int = 128
+    witnesses: int = 64
     seed: int = 0
 
     def train(
@@ -77,7 +79,8 @@ class FlowTraining:
         phi, box = self.flow(x, context), Box.around(x, self.seed)
         places = torch.cat([validation, box.points(2048)])
         size = min(self.batch, len(x))
-        epochs = self.epochs or max(20, round(self.steps / math.ceil(len(x) / size)))
+        passes = self.steps / math.ceil(len(x) / size)
+        epochs = self.epochs or max(1, round(max(passes, min(20, 4 * passes))))
         history = fit(
             phi,
             Batches(x, size=size, seed=self.seed, shape=partial(guarded, box, self.floor, self.witnesses)),
@@ -86,6 +89,7 @@ class FlowTraining:
             optimizer=Averaged(partial(adam, base, self.rate, self.base_rate), self.decay),
             schedule=Cosine(warmup=0.05),
             validation=partial(held_out, phi, base, validation, places),
+            patience=math.ceil(self.patience * epochs),
             max_iterations=epochs,
             time_limit=time_limit,
             **watch.options(),
