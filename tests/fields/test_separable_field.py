@@ -29,6 +29,14 @@ def test_far_out_it_is_linear():
     torch.testing.assert_close(slopes[1][0], outer, rtol=1e-9, atol=1e-9)
 
 
+def test_values_do_not_depend_on_whether_gradients_are_recorded():
+    field, x = moving(5), 3 * cloud(40, 5)
+    recorded = field.with_slopes(x)
+    with torch.no_grad():
+        for found, expected in zip(field.with_slopes(x), recorded, strict=True):
+            torch.testing.assert_close(found, expected.detach(), rtol=1e-13, atol=1e-13)
+
+
 def test_centers_cover_the_data():
     x = cloud(50, 2)
     field = SeparableField.over(x, count=5)
