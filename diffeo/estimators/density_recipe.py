@@ -22,6 +22,7 @@ COUNTS = (1, 2, 4, 8, 12, 16, 24, 32, 48)  # of components in a single mixture, 
 TRIAL = 8  # components of the mixtures that tell whether marginal maps help
 FEW = 500  # rows, below which a flow has nothing to learn that averaged mixtures have not
 MANY = 8  # columns, beyond which kernels on inducing points see none of their neighbors
+SUBSET = 20_000  # rows by which mixtures and maps of columns are found; more only cost time
 GAIN = 0.2  # nats that a flow may gain on its mixture; where averaged ones are better by more, there is none
 
 
@@ -74,6 +75,7 @@ class DensityRecipe:
         """
         watch, end = watch or Watch(), time.perf_counter() + time_limit
         watch.open(x, validation, self)
+        x = x[torch.randperm(len(x), generator=torch.Generator().manual_seed(self.seed))]
         if context or self.flow_only:
             single = self.single(x, validation)
             base = Conditional(single, context) if context else single
@@ -103,11 +105,12 @@ class DensityRecipe:
         counts = [self.components] if self.components else [k for k in COUNTS if 10 * k <= len(x)] or [1]
         how = Shrinkage(strength=0.1, toward_diagonal=0.0, floor=resolution(x) + 1e-4)
         fits = [MixtureFit(k, how, starts=1, outliers=False, iterations=100, seed=self.seed) for k in counts]
-        found = [fit.fit(x, trained=True) for fit in fits]
+        found = [fit.fit(x[:SUBSET], trained=True) for fit in fits]
         return max(found, key=lambda law: mean_likelihood(law, validation))
 
     def averaged(self, x: Tensor) -> Mixture:
         """An average of mixtures of Gaussians for rows x."""
+        x = x[:SUBSET]
         if self.components is None:
             return chosen_fit(x, seed=self.seed).fit(x)
         return replace(trial(x), components=self.components, starts=6, seed=self.seed).fit(x)
@@ -115,7 +118,7 @@ class DensityRecipe:
 
 def mapped(x: Tensor, validation: Tensor, time_limit: float) -> tuple[Diffeo, History]:
     """Maps of single columns and of their units, if small mixtures say of the validation set that they help."""
-    rest = LearnedAffine(x.shape[1], trained=False).to(x)
+    rest, x = LearnedAffine(x.shape[1], trained=False).to(x), x[:SUBSET]
     flow, history = marginal_flow(x, time_limit=time_limit)
     if history is None:
         return rest, History()
