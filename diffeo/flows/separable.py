@@ -59,14 +59,17 @@ class SeparableLayer(FieldLayer):
         tolerance = 16 * torch.finfo(y.dtype).eps * (1 + y.abs() + (image - x).abs())
         damping = torch.ones_like(y)
         for _ in range(100):
-            if bool((rest.abs() <= tolerance).all()):
+            rows = (rest.abs() > tolerance).any(1).nonzero()[:, 0]  # the others are done
+            if not len(rows):
                 break
-            trial = x - torch.where(rest.abs() > tolerance, damping * rest / slopes, 0.0)
-            trial_image, trial_slopes = self.with_slopes(trial)
-            better = (trial_image - y).abs() < rest.abs()
-            x, slopes = torch.where(better, trial, x), torch.where(better, trial_slopes, slopes)
-            rest = torch.where(better, trial_image - y, rest)
-            damping = torch.where(better, (2 * damping).clamp(max=1), damping / 2)
+            old, target, missed, steps = x[rows], y[rows], rest[rows], damping[rows]
+            move = torch.where(missed.abs() > tolerance[rows], steps * missed / slopes[rows], 0.0)
+            image, found = self.with_slopes(old - move)
+            better = (image - target).abs() < missed.abs()
+            x[rows] = torch.where(better, old - move, old)
+            slopes[rows] = torch.where(better, found, slopes[rows])
+            rest[rows] = torch.where(better, image - target, missed)
+            damping[rows] = torch.where(better, (2 * steps).clamp(max=1), steps / 2)
         lost = int((~(rest.abs() <= 1e3 * tolerance) | ~(slopes > 0)).any(1).sum())
         if lost:
             raise ArithmeticError(
