@@ -23,6 +23,7 @@ TRIAL = 8  # components of the mixtures that tell whether marginal maps help
 FEW = 500  # rows, below which a flow has nothing to learn that averaged mixtures have not
 MANY = 8  # columns, beyond which kernels on inducing points see none of their neighbors
 SUBSET = 20_000  # rows by which mixtures and maps of columns are found; more only cost time
+SURE = 1.0  # standard errors by which maps of columns must be better on rows that are held out
 GAIN = 0.2  # nats that a flow may gain on its mixture; where averaged ones are better by more, there is none
 
 
@@ -129,9 +130,10 @@ def mapped(x: Tensor, validation: Tensor, time_limit: float) -> tuple[Diffeo, Hi
         y.shape[1], trained=False, matrix=(-spread.log()).diag(), translation=-y.mean(0) / spread, diagonal=True
     )
     phi, held = Compose([flow, units]), validation.double()
-    plain = mean_likelihood(trial(x).fit(x.double()), held)
     y = through(phi, x.double())
-    return (phi, history) if mean_likelihood(trial(y).fit(y), held, phi) > plain else (rest, history)
+    gain = likelihoods(trial(y).fit(y), held, phi) - likelihoods(trial(x).fit(x.double()), held)
+    sure = gain.mean() > SURE * gain.std() / math.sqrt(len(gain)) if len(gain) > 1 else gain.mean() > 0
+    return (phi, history) if bool(sure) else (rest, history)
 
 
 def trial(x: Tensor) -> MixtureFit:
@@ -142,11 +144,15 @@ def trial(x: Tensor) -> MixtureFit:
 
 
 @torch.no_grad()
-def mean_likelihood(law: Law, x: Tensor, phi: Diffeo | None = None) -> float:
-    """The mean of log p over rows x, shape (n, d), which φ carries to the law; −∞ where it cannot be computed."""
+def likelihoods(law: Law, x: Tensor, phi: Diffeo | None = None) -> Tensor:
+    """log p of rows x, shape (n, d), which φ carries to the law; −∞ where it cannot be computed."""
     z, logdet = (x, x.new_zeros(len(x))) if phi is None else phi.with_logdet(x)
-    value = float((law.log_prob(z) + logdet).mean())
-    return value if math.isfinite(value) else -math.inf
+    return (law.log_prob(z) + logdet).nan_to_num(nan=-math.inf, neginf=-math.inf)
+
+
+def mean_likelihood(law: Law, x: Tensor, phi: Diffeo | None = None) -> float:
+    """The mean of `likelihoods`."""
+    return float(likelihoods(law, x, phi).mean())
 
 
 @torch.no_grad()
