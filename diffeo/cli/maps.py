@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from diffeo.core import Diffeo, Field, Kernel, Shape, Solver
-from diffeo.fields import Activation, DipoleField
+from diffeo.fields import Activation, DipoleField, TrainedKernelField
 from diffeo.grid import Grid
 from diffeo.kernels import Radial
 from diffeo.shapes import Compound, Image, PointShape
@@ -67,8 +67,8 @@ def _dimensions(value: Any) -> Iterator[int]:
     """What the parts of a map say: ``dim``, grids, or else the last axes of tensors, which are points and vectors."""
     if isinstance(value, Field) and "dim" in value.arguments():
         yield value.arguments()["dim"]
-    elif isinstance(value, DipoleField):
-        yield value.controls.shape[1]  # strengths are numbers
+    elif isinstance(value, DipoleField | TrainedKernelField):
+        yield value.controls.shape[1]  # strengths, and scales, are numbers
     elif isinstance(value, Diffeo | Field):
         arguments = list(value.arguments().values())
         grids = [argument.dim for argument in arguments if isinstance(argument, Grid)]

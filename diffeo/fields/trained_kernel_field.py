@@ -91,4 +91,4 @@ class TrainedKernelField(Field):
 
     def extra_repr(self) -> str:
         """The kernel and the number of controls."""
-        return f"{self.kernel!r} stretched {float(self.scale):.3g} times, {len(self.controls)} controls"
+        return f"{self.kernel!r} stretched {float(self.scale.detach()):.3g} times, {len(self.controls)} controls"

@@ -22,7 +22,7 @@ from tests import zoo
 from tests.oracles import cloud, distance, seeds
 
 F64 = torch.float64
-CERTIFIED = [entry for entry in zoo.DIFFEOS if not entry.name.startswith(("Exponential", "Warp", "Grid"))]
+CERTIFIED = [entry for entry in zoo.DIFFEOS if not entry.name.startswith(("Exponential", "Warp", "Grid", "Bounded"))]
 QUICK = ("Geodesic", "FieldGeodesic(FeatureField)", "Flow(Euler)", "Flow(carried, Ralston)", "Descent", "Compose")
 diffeos = pytest.mark.parametrize(
     "entry", [pytest.param(e, marks=[] if e.name in QUICK else [pytest.mark.slow]) for e in CERTIFIED], ids=str
