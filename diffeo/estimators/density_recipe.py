@@ -16,10 +16,10 @@ from diffeo.estimators.watch import Watch
 from diffeo.fit import History
 from diffeo.flows import LearnedAffine
 from diffeo.laws import Conditional, Law, Mixture, MixtureFit, Shrinkage, chosen_fit
-from diffeo.laws.mixture_fit import resolution
+from diffeo.laws.mixture_fit import LARGE, resolution
 
 COUNTS = (1, 2, 4, 8, 12, 16, 24, 32, 48)  # of components in a single mixture, that are tried
-TRIAL = 8  # components of the mixtures that tell whether marginal maps help
+TRIAL = (8, 48)  # components at most of the mixtures that tell whether marginal maps help: of few rows, of many
 FEW = 500  # rows, below which a flow has nothing to learn that averaged mixtures have not
 MANY = 8  # columns, beyond which kernels on inducing points see none of their neighbors
 SUBSET = 20_000  # rows by which mixtures and maps of columns are found; more only cost time
@@ -140,7 +140,8 @@ def trial(x: Tensor) -> MixtureFit:
     """A mixture that is quickly fitted to rows x, shape (n, d)."""
     strength = 3.0 if x.shape[1] < MANY else 30.0
     how = Shrinkage(strength=strength, toward_diagonal=shrinkage_of(x), floor=resolution(x))
-    return MixtureFit(max(1, min(TRIAL, len(x) // 20)), how, starts=2)
+    n = len(x)
+    return MixtureFit(max(1, min(TRIAL[0], n // 20) if n < LARGE else min(TRIAL[1], n // 100)), how, starts=2)
 
 
 @torch.no_grad()
