@@ -27,7 +27,7 @@ from diffeo.estimators.watch import Watch
 from diffeo.fit import History, Record
 from diffeo.laws import Law, Transported, Wrapped
 
-CHUNK = 20_000  # rows that go through a flow at a time
+CHUNK = 4096  # rows that go through a flow at a time, so that what happens on the way stays in the cache
 SHOWN = 2000  # rows in pictures
 
 
