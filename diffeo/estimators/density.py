@@ -46,7 +46,8 @@ class DensityFlow(DensityMixin, TransformerMixin, BaseEstimator):
         depth: layers of the flow.
         width: inducing points of each layer's field.
         scale: of the kernels, in standardized units.
-        weight: λ, the price of energy.
+        weight: λ, the price of energy. Where one of these four is given, there is a flow onto one mixture, and nothing
+            else is tried.
         bounds: {column: (low, high)} where values cannot lie beyond; ±inf for an open side.
         periods: {column: period} of columns that go round: angles, hours.
         validation_fraction: of the rows, held out to choose and to stop by, where no others are given.
@@ -154,6 +155,8 @@ class DensityFlow(DensityMixin, TransformerMixin, BaseEstimator):
         self.law_ = frame.law(found.phi, found.base, self.n_context_)
         self.history_ = found.history
         self.n_iter_ = max(1, len(found.history) - 1)
+        shown = some(len(rows), SHOWN)
+        self.rows_ = rows[shown], None if context is None else np.asarray(context, dtype=np.float64)[shown]
         self.report_ = None
         if self.check:
             self.report_ = density_report(self.law_, torch.tensor(table), validation=torch.tensor(held_table))
@@ -244,27 +247,44 @@ class DensityFlow(DensityMixin, TransformerMixin, BaseEstimator):
         x = Frame(**self.frame_).shown(x)
         return (x, self.log_prob(x, given)) if return_log_prob else x
 
-    def plot(self, X: Any, context: Any = None) -> Any:
-        """A figure: the density, rows of X beside as many draws, the flow, how it was fitted, what is known of it.
+    def plot(
+        self,
+        X: Any = None,
+        context: Any = None,
+        *,
+        report: DensityReport | None = None,
+        names: Sequence[str] = (),
+        title: str | None = None,
+    ) -> Any:
+        """A figure: the density, rows beside draws, the flow, how it was fitted, what is known of it.
 
         Args:
-            X: rows, shape (n, d), such as those of the fit.
-            context: c, shape (n, k), where there is one.
+            X: rows, shape (n, d); those of the fit (2,000 of them at most) if left out.
+            context: of these rows, shape (n, k), where there is one.
+            report: what is known of the density; `report_` if left out.
+            names: of the columns, if the fit was told none.
+            title: written above.
 
         Returns: a figure of matplotlib; ``figure.savefig("density.png")``.
+        Raises: ValueError without rows, if the density comes from a file: files do not keep the rows.
         """
         from diffeo.viz.density_overview import density_overview
 
         check_is_fitted(self, "law_")
+        if X is None:
+            if not hasattr(self, "rows_"):
+                raise ValueError("plot expects rows: this density was loaded from a file, which keeps none.")
+            X, context = self.rows_
         rows = self._checked(X)
-        shown = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), SHOWN)).astype(int))
-        given = None if context is None else np.asarray(context)[shown]
-        drawn = self.sample(1 if self.n_context_ else len(shown), given, random_state=0)
-        table = torch.tensor(np.hstack([rows, self._context(context, len(rows))]))
-        report = self.report_ or density_report(self.law_, table)
-        return density_overview(
-            self.law_, torch.tensor(rows), torch.tensor(drawn), report, self.history_.records, names=self._names()
-        )
+        given = self._context(context, len(rows))
+        if self.n_context_:
+            chosen = np.asarray(context, dtype=np.float64)[some(len(rows), SHOWN)]
+            drawn = self.sample(1, chosen, random_state=0)
+        else:
+            drawn = self.sample(SHOWN if rows.shape[1] > 2 else min(len(rows), SHOWN), random_state=0)
+        report = report or self.report_ or density_report(self.law_, torch.tensor(np.hstack([rows, given])))
+        x, y, course = torch.tensor(rows), torch.tensor(drawn), self.history_.records
+        return density_overview(self.law_, x, y, report, course, names=self._names() or names, title=title)
 
     def _recipe(self) -> DensityRecipe:
         """What is asked for, and the defaults of the rest. Raises ValueError for what makes no sense."""
@@ -323,6 +343,11 @@ class DensityFlow(DensityMixin, TransformerMixin, BaseEstimator):
 
     def _tensor(self, rows: np.ndarray) -> Tensor:
         return torch.from_numpy(rows).to(getattr(torch, self.dtype))
+
+
+def some(n: int, most: int) -> np.ndarray:
+    """Numbers of n rows, so many at most, evenly."""
+    return np.unique(np.linspace(0, n - 1, min(n, most)).astype(int))
 
 
 def through(function: Callable[[Tensor], Tensor], rows: np.ndarray) -> np.ndarray:

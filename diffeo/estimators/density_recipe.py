@@ -13,10 +13,12 @@ from diffeo.core import Compose, Diffeo
 from diffeo.estimators.density_training import FlowTraining
 from diffeo.estimators.marginals import marginal_flow, shrinkage_of
 from diffeo.estimators.watch import Watch
-from diffeo.fit import History
+from diffeo.fit import History, fit
 from diffeo.flows import LearnedAffine
 from diffeo.laws import Conditional, Law, Mixture, MixtureFit, Shrinkage, chosen_fit
 from diffeo.laws.mixture_fit import LARGE, resolution
+from diffeo.losses import NLLLoss
+from diffeo.shapes import Samples
 
 COUNTS = (1, 2, 4, 8, 12, 16, 24, 32, 48)  # of components in a single mixture, that are tried
 TRIAL = (8, 48)  # components at most of the mixtures that tell whether marginal maps help: of few rows, of many
@@ -34,7 +36,7 @@ class Fitted:
     Attributes:
         phi: φ, in standardized units.
         base: the law that it carries the data to.
-        history: of the training; empty where nothing had to be trained.
+        history: of the training; of one record where nothing had to be trained.
     """
 
     phi: Diffeo
@@ -82,8 +84,9 @@ class DensityRecipe:
             base = Conditional(single, context) if context else single
             return Fitted(*self._trained(x, validation, base, context, end, watch))
         first, history = mapped(x, validation, time_limit)
-        y, held = through(first, x), through(first, validation)
+        y, held = moved(first, x), moved(first, validation)
         averaged = self.averaged(y)
+        history = history or measured(averaged, y)
         if len(x) < FEW or x.shape[1] > MANY:
             return Fitted(first, averaged, history)
         base, reached = self.single(y, held), mean_likelihood(averaged, held)
@@ -106,7 +109,7 @@ class DensityRecipe:
         counts = [self.components] if self.components else [k for k in COUNTS if 10 * k <= len(x)] or [1]
         how = Shrinkage(strength=0.1, toward_diagonal=0.0, floor=resolution(x) + 1e-4)
         fits = [MixtureFit(k, how, starts=1, outliers=False, iterations=100, seed=self.seed) for k in counts]
-        found = [fit.fit(x[:SUBSET], trained=True) for fit in fits]
+        found = [mixture.fit(x[:SUBSET], trained=True) for mixture in fits]
         return max(found, key=lambda law: mean_likelihood(law, validation))
 
     def averaged(self, x: Tensor) -> Mixture:
@@ -117,23 +120,34 @@ class DensityRecipe:
         return replace(trial(x), components=self.components, starts=6, seed=self.seed).fit(x)
 
 
-def mapped(x: Tensor, validation: Tensor, time_limit: float) -> tuple[Diffeo, History]:
-    """Maps of single columns and of their units, if small mixtures say of the validation set that they help."""
+def mapped(x: Tensor, validation: Tensor, time_limit: float) -> tuple[Diffeo, History | None]:
+    """Maps of single columns and of their units, if small mixtures say of the validation set that they help.
+
+    Otherwise the identity, and no history.
+    """
     rest, x = LearnedAffine(x.shape[1], trained=False).to(x), x[:SUBSET]
     flow, history = marginal_flow(x, time_limit=time_limit)
     if history is None:
-        return rest, History()
+        return rest, None
     flow = flow.requires_grad_(False)
-    y = through(flow, x.double())
+    y = moved(flow, x.double())
     spread = y.std(0, correction=0)
     units = LearnedAffine(
         y.shape[1], trained=False, matrix=(-spread.log()).diag(), translation=-y.mean(0) / spread, diagonal=True
     )
     phi, held = Compose([flow, units]), validation.double()
-    y = through(phi, x.double())
+    y = moved(phi, x.double())
     gain = likelihoods(trial(y).fit(y), held, phi) - likelihoods(trial(x).fit(x.double()), held)
     sure = gain.mean() > SURE * gain.std() / math.sqrt(len(gain)) if len(gain) > 1 else gain.mean() > 0
-    return (phi, history) if bool(sure) else (rest, history)
+    return (phi, history) if bool(sure) else (rest, None)
+
+
+def measured(law: Law, x: Tensor) -> History:
+    """The history of a fit in which nothing moves: how likely rows x, shape (n, d), are under the law."""
+    rest = LearnedAffine(x.shape[1], trained=False).to(x)
+    history = fit(rest, [(Samples(x), None)], NLLLoss(law), weight=0.0, max_iterations=0)
+    history.converged, history.reason = True, "there was nothing to train"
+    return history
 
 
 def trial(x: Tensor) -> MixtureFit:
@@ -157,7 +171,7 @@ def mean_likelihood(law: Law, x: Tensor, phi: Diffeo | None = None) -> float:
 
 
 @torch.no_grad()
-def through(phi: Diffeo, x: Tensor) -> Tensor:
+def moved(phi: Diffeo, x: Tensor) -> Tensor:
     """φ(x), computed in the precision of φ."""
     like = next(phi.parameters())
     return phi(x.to(like)).to(x)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from diffeo.core import Diffeo
+from diffeo.estimators.slowing import slowed
 from diffeo.estimators.watch import Watch
 from diffeo.fields import Conditioned, TrainedKernelField
 from diffeo.fit import Averaged, Batches, Cosine, History, fit
@@ -95,7 +96,8 @@ class FlowTraining:
             **watch.options(),
         )
         phi.requires_grad_(False)
-        unfold(phi, torch.cat([x, validation, box.points(8192)]))
+        momenta = [p for name, p in phi.named_parameters() if name.endswith("momenta")]
+        slowed(phi, momenta, torch.cat([x, validation, box.points(8192)]), least=0.0)
         return phi, history
 
     def flow(self, x: Tensor, context: int = 0) -> Flow:
@@ -159,12 +161,3 @@ def held_out(phi: Diffeo, base: Law, validation: Tensor, places: Tensor) -> floa
     n = len(validation)
     value = float(-(base.log_prob(z[:n]) + volumes[:, :n].log().sum(0)).mean())
     return value if math.isfinite(value) else math.inf
-
-
-@torch.no_grad()
-def unfold(phi: Diffeo, places: Tensor) -> None:
-    """Make φ tamer, until it folds at none of the places; what was accepted does so rarely, between the places."""
-    while not bool((phi.with_volumes(places)[1] > 0).all()):
-        for name, p in phi.named_parameters():
-            if name.endswith("momenta"):
-                p.mul_(0.9)

@@ -20,7 +20,7 @@ from diffeo.training import Way
 
 FORMAT = "diffeo-estimator-1"
 ESTIMATORS: dict[str, type[BaseEstimator]] = {c.__name__: c for c in (ResNetClassifier, ResNetRegressor, DensityFlow)}
-LEFT = ("history_", "report_")  # what tells of the training, and is not needed after it
+LEFT = ("history_", "report_", "rows_")  # what tells of the training, and is not needed after it
 
 
 def save_estimator(path: str | Path, estimator: BaseEstimator, metadata: dict[str, Any] | None = None) -> None:

@@ -15,6 +15,7 @@ from diffeo.core import Compose, Diffeo
 from diffeo.estimators.standardization import Standardization
 from diffeo.flows import Bounded, LearnedAffine
 from diffeo.laws import Law, Transported, Wrapped, unwrapped
+from diffeo.laws.wrapped import wrapped
 
 Array = NDArray[np.float64]
 
@@ -55,11 +56,14 @@ class Frame:
 
     def wrap(self, rows: Array) -> Array:
         """Rows with periodic columns moved to where they have been cut open."""
-        return within(rows, self.start, self.periods)
+        return self._wrapped(rows, self.start)
 
     def shown(self, rows: Array) -> Array:
         """Rows with periodic columns moved to where those of the data are."""
-        return within(rows, self.window, self.periods)
+        return self._wrapped(rows, self.window)
+
+    def _wrapped(self, rows: Array, start: Array) -> Array:
+        return wrapped(*(torch.tensor(a) for a in (rows, self.periods, start))).numpy()
 
     def inside(self, rows: Array) -> NDArray[np.bool_]:
         """Which rows lie within the bounds, shape (n,)."""
@@ -95,12 +99,6 @@ class Frame:
         periods = np.concatenate([self.periods, np.full(context, math.inf)])
         start = np.concatenate([self.start, np.zeros(context)])
         return Wrapped(flow, torch.from_numpy(periods), torch.from_numpy(start)).requires_grad_(False)
-
-
-def within(rows: Array, start: Array, periods: Array) -> Array:
-    """Rows, shape (n, d), moved by whole periods to between start and start + period, where these are finite."""
-    finite = np.where(np.isfinite(periods), periods, 1.0)
-    return np.where(np.isfinite(periods), start + np.mod(rows - start, finite), rows)
 
 
 def window_of(rows: Array, periods: Array) -> Array:

@@ -7,6 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from diffeo.estimators.slowing import slowed
 from diffeo.fields import SeparableField
 from diffeo.fit import History, fit
 from diffeo.flows import Flow
@@ -18,6 +19,7 @@ from diffeo.shapes import Samples
 DEPTH, CENTERS, SCALE = 4, 8, 0.7  # layers; bends of each in every column; their width, in standard deviations
 PRICE = 20.0  # of a unit of energy, divided by the number of rows: a prior, whose weight is that of one row each
 FLOOR, BARRIER = 0.2, 30.0  # slopes of layers are held above the one by the other: 10 was too weak for wine
+LEAST = 0.05  # slopes of layers in the end
 REACH = 1.3  # where they are held there, in half ranges of the data around its middle
 MAPS = (1e-4, 1e-3, 1e-2, 0.1)  # shrinkages of the Gaussian that are tried
 ROWS = 50  # with fewer, marginals are left as they are
@@ -45,7 +47,8 @@ def marginal_flow(x: Tensor, iterations: int = 120, time_limit: float = float("i
         tolerance=1e-4,
         time_limit=time_limit,
     )
-    tame(phi, torch.cat([x, low + (high - low) * (1.5 * torch.linspace(-1, 1, 256).to(x)[:, None] + 0.5)]))
+    around = low + (high - low) * (1.5 * torch.linspace(-1, 1, 256).to(x)[:, None] + 0.5)
+    slowed(phi, list(phi.parameters()), torch.cat([x, around]), LEAST)
     return phi, history
 
 
@@ -58,11 +61,3 @@ def shrinkage_of(x: Tensor) -> float:
     fits = partial(MixtureFit, components=1, outliers=False)
     scores = [fits(shrinkage=Shrinkage(toward_diagonal=a)).held_out(x, parts) for a in MAPS]
     return min(MAPS[scores.index(max(scores))], d / n)
-
-
-@torch.no_grad()
-def tame(phi: Flow, places: Tensor) -> None:
-    """Slow a flow down until no layer folds at the places, shape (m, d): it hardly ever does."""
-    while not bool((phi.with_volumes(places)[1] > 0.05).all()):
-        for p in phi.parameters():
-            p.mul_(0.9)

@@ -21,7 +21,6 @@ from diffeo.tables import Coordinates, Records
 from diffeo.tables.features import about_unknown, listed
 
 Array = NDArray[Any]
-MOST_SHOWN = 2000  # rows that are drawn anew for a picture
 
 
 @dataclass(frozen=True)
@@ -76,17 +75,9 @@ class TableDensity:
 
     def plot(self, records: Records, checks: DensityReport, title: str) -> Any:
         """A figure: the density, rows of a table beside draws, the flow, how it was fitted, what is known of it."""
-        from diffeo.viz.density_overview import density_overview
-
-        shown = np.unique(np.linspace(0, len(records) - 1, min(len(records), MOST_SHOWN)).astype(int))
         x, given = self.coordinates.rows(records), self.coordinates.given(records)[0]
-        options = _context(given[shown])
-        drawn = self.estimator.sample(1 if options else len(shown), **options, random_state=0)
-        course = self.estimator.history_.records
         names = self.coordinates.names
-        return density_overview(
-            self.estimator.law_, torch.from_numpy(x), torch.from_numpy(drawn), checks, course, names=names, title=title
-        )
+        return self.estimator.plot(x, **_context(given), report=checks, names=names, title=title)
 
     def score(self, records: Records, lenient: bool = False) -> tuple[Array, list[str]]:
         """log p of every row of a table, shape (n,), in nats; and what was decided, a sentence each.

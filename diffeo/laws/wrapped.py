@@ -74,8 +74,7 @@ class Wrapped(Law):
 
     def wrap(self, x: Tensor) -> Tensor:
         """x, shape (n, d), moved by whole periods to where they start."""
-        periods, start = self.periods.to(x), self.start.to(x)
-        return torch.where(periods.isfinite(), _within(x - start, periods) + start, x)
+        return wrapped(x, self.periods.to(x), self.start.to(x))
 
     def arguments(self) -> dict[str, Any]:
         """Law, periods, start, and the number of copies."""
@@ -126,7 +125,15 @@ def unwrapped(x: Tensor, periods: Tensor) -> tuple[Tensor, Tensor]:
     start = torch.zeros_like(x[0])
     for k in periods.isfinite().nonzero()[:, 0].tolist():
         start[k] = _cut(x[:, k], periods[k].to(x))
-    return torch.where(periods.to(x).isfinite(), _within(x - start, periods.to(x)) + start, x), start
+    return wrapped(x, periods.to(x), start), start
+
+
+def wrapped(x: Tensor, periods: Tensor, start: Tensor) -> Tensor:
+    """x, shape (n, d), moved by whole periods to between start and start + period; both of shape (d,).
+
+    Columns whose period is infinite stay as they are.
+    """
+    return torch.where(periods.isfinite(), _within(x - start, periods) + start, x)
 
 
 def _cut(x: Tensor, period: Tensor) -> Tensor:

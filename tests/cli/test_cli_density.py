@@ -75,6 +75,12 @@ def test_out_holds_the_model_the_report_a_picture_and_what_was_held_out(plain):
         assert image.size[0] > 600
 
 
+def test_a_table_of_which_nothing_has_to_be_trained(tmp_path, capsys):
+    values = np.random.default_rng(0).normal(size=100)
+    (tmp_path / "one.csv").write_text("a\n" + "\n".join(map(str, values)))
+    assert "nothing to train" in printed(capsys, "fit", tmp_path / "one.csv", "-o", tmp_path / "one").out
+
+
 def test_the_report_is_that_of_the_model(plain):
     out = plain[0]
     report = json.loads((out / "report.json").read_text())

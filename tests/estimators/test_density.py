@@ -10,6 +10,7 @@ from sklearn.base import clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from diffeo import DensityFlow
+from diffeo.estimators import load_estimator, save_estimator
 
 QUICK = {"max_iter": 2, "depth": 2, "width": 12, "components": 3, "check": False}
 RNG = np.random.default_rng(0)
@@ -273,6 +274,23 @@ def test_it_is_checked_after_the_fit(arc):
 
 
 def test_it_can_be_looked_at(arc):
-    figure = arc.plot(ARC)
+    figure = arc.plot()
     assert len(figure.axes) >= 4
     assert any("No problem" in text.get_text() for text in figure.findobj(Text))
+
+
+def test_files_keep_no_rows_to_look_at(arc, tmp_path):
+    save_estimator(tmp_path / "arc", arc)
+    loaded = load_estimator(tmp_path / "arc")
+    np.testing.assert_array_equal(loaded.log_prob(ARC), arc.log_prob(ARC))
+    assert loaded.plot(ARC, title="Arc").axes
+    with pytest.raises(ValueError, match="file, which keeps none"):
+        loaded.plot()
+
+
+def test_where_nothing_is_trained_there_is_a_record_all_the_same():
+    law = DensityFlow(check=False).fit(np.random.default_rng(6).normal(size=(60, 1)))
+    assert law.energy_ == 0
+    assert [record.iteration for record in law.history_.records] == [0]
+    assert law.history_.converged
+    assert "nothing" in law.history_.reason

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from diffeo.estimators.marginals import marginal_flow, shrinkage_of, tame
+from diffeo.estimators.marginals import marginal_flow, shrinkage_of
+from diffeo.estimators.slowing import slowed
 from diffeo.fields import SeparableField
 from diffeo.flows import Flow
 from diffeo.losses import GaussianProfileLoss
@@ -69,11 +70,11 @@ def test_it_does_not_fold_also_beyond_the_data():
         assert float((phi.inverse(phi(far)) - far).abs().max()) < 1e-10
 
 
-def test_what_folds_is_tamed():
+def test_what_folds_is_slowed():
     theta = torch.zeros(3, 2, dtype=F64)
     theta[-1] = -1.5
     phi, x = Flow([SeparableField(cloud(1, 2), 1.0, theta)]), cloud(5, 2)
-    tame(phi, x)
+    slowed(phi, list(phi.parameters()), x, 0.05)
     assert (phi.with_volumes(x)[1] > 0.05).all()
 
 
