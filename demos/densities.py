@@ -1,4 +1,4 @@
-"""Seven densities in the plane, their fits beside them, and the grid that each flow carries. (about 6 min)
+"""Seven densities in the plane, their fits beside them, and the grid that each flow carries. (about 2 min)
 
 `DensityFlow` with what it chooses by itself, on 5,000 rows. The laws are known exactly, so that every fit is held to
 the entropy of its law, on rows it has not seen: below it no honest likelihood can go.
