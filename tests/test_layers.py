@@ -50,7 +50,7 @@ PARTS = {
 BELOW["io"] = PARTS
 BELOW["tables"] = {"io"}
 BELOW["diagnostics"] = PARTS
-BELOW["viz"] = PARTS
+BELOW["viz"] = PARTS | {"io"}  # pages and films are files
 BELOW["training"] = PARTS | {"fit"}
 BELOW["registration"] = PARTS | {"fit", "io", "diagnostics", "viz"}
 BELOW["estimators"] = BELOW["statistics"] = BELOW["registration"] | {"tables", "training"}

@@ -1,0 +1,71 @@
+"""Where points are along the way of a map, at evenly spread moments."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffeo.core import Diffeo
+from diffeo.viz.view import Array, array
+
+
+class Timeline(NamedTuple):
+    """Points carried along the way of a map, at T moments."""
+
+    times: Array
+    """From 0 to 1, shape (T,): the part of the way that is done, by mean length."""
+    positions: Array
+    """Shape (T, n, d)."""
+    logdet: Array
+    """log det of the map from the start to the moment, shape (T, n); NaN where it folds."""
+
+    @property
+    def displacement(self) -> Array:
+        """How far each point is from where it began, shape (T, n)."""
+        return np.linalg.norm(self.positions - self.positions[0], axis=2)
+
+
+@torch.no_grad()
+def timeline(phi: Diffeo, x: Tensor, moments: int = 25) -> Timeline:
+    """Follow points along a map.
+
+    Moments are evenly spread over the length of the way, not over its layers: those of a descent become shorter and
+    shorter, and a film of them would come to a halt. Between layers points go straight.
+
+    Args:
+        phi: the map.
+        x: points, shape (n, d), in its dtype and on its device.
+        moments: T, at least 2: the first is the start, the last the end.
+
+    Raises: ValueError for fewer moments.
+    """
+    if moments < 2:
+        raise ValueError(f"a way is followed over 2 moments or more, and got {moments}.")
+    path = np.stack([array(y) for y in phi.path(x)])
+    logdet = _grown(phi, x, len(path))
+    length = np.r_[0.0, np.linalg.norm(np.diff(path, axis=0), axis=2).mean(1).cumsum()]
+    times = np.linspace(0, 1, moments)
+    if length[-1] == 0:  # nothing moves
+        return Timeline(times, np.repeat(path[:1], moments, 0), np.repeat(logdet[:1], moments, 0))
+    at = np.interp(times, length / length[-1], np.arange(len(path)))
+    return Timeline(times, between(path, at), between(logdet, at))
+
+
+def between(values: Array, at: Array) -> Array:
+    """Values, shape (L, …), at fractional places along the first axis, shape (T,): linear, shape (T, …)."""
+    before = np.clip(np.floor(at).astype(int), 0, max(len(values) - 2, 0))
+    part = (at - before).reshape(-1, *[1] * (values.ndim - 1))
+    return (1 - part) * values[before] + part * values[np.minimum(before + 1, len(values) - 1)]
+
+
+def _grown(phi: Diffeo, x: Tensor, moments: int) -> Array:
+    """log det after each layer, shape (moments, n), the first being zero."""
+    _, volumes = phi.with_volumes(x)
+    factors = array(volumes)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        logs = np.where(factors > 0, np.log(np.maximum(factors, 1e-300)), np.nan)
+    grown = np.concatenate([np.zeros((1, len(x))), logs.cumsum(0)])
+    return grown if len(grown) == moments else between(grown, np.linspace(0, len(grown) - 1, moments))
