@@ -1,20 +1,16 @@
-"""What the demos share: surfaces made in code, and pictures that are small files."""
+"""Surfaces made in code."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
-from PIL import Image
 from skimage.measure import marching_cubes
 from torch import Tensor
 
 from diffeo import Mesh
 
-ASSETS = Path(__file__).resolve().parent.parent / "assets"
 RELAXATIONS, PROJECTIONS = 6, 3
 
 
@@ -50,25 +46,3 @@ def relaxed(x: Tensor, faces: Tensor, level: Callable[[Tensor], Tensor]) -> Tens
             (slope,) = torch.autograd.grad(value.sum(), x)
             x = (x - value[:, None] * slope / slope.square().sum(1, keepdim=True)).detach()
     return x
-
-
-def save(figure: Figure, path: Path, dpi: int = 100) -> None:
-    """Write a picture as a small file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=dpi, facecolor="white")
-    shrink(path, path)
-
-
-def shrink(picture: Path, path: Path, most: int = 240_000) -> None:
-    """Write the picture as it is if its file is small, else with 256 well-chosen colors."""
-    with Image.open(picture) as opened:
-        image = opened.convert("RGB")
-    image.save(path, optimize=True)
-    if path.stat().st_size > most:
-        colors = image.quantize(255, method=Image.Quantize.MAXCOVERAGE, kmeans=4)
-        palette = [*(colors.getpalette() or [])[:765], 255, 255, 255]
-        pixels = np.array(image.quantize(255, palette=colors, dither=Image.Dither.FLOYDSTEINBERG))
-        pixels[(np.asarray(image) == 255).all(2)] = 255  # paper stays white
-        few = Image.fromarray(pixels)
-        few.putpalette(palette)
-        few.save(path, optimize=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from _made import ASSETS, save
+from _pictures import ASSETS, save
 from matplotlib.figure import Figure
 from sklearn.datasets import load_breast_cancer
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from _made import ASSETS, save
+from _pictures import ASSETS, save
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _made import ASSETS, save
+from _pictures import ASSETS, save
 from matplotlib.figure import Figure
 
 import diffeo

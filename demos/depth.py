@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from _made import ASSETS, save
+from _pictures import ASSETS, save
 from matplotlib.figure import Figure
 from spirals import spirals
 

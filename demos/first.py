@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 import torch
-from _made import ASSETS, organ, shrink
+from _made import organ
+from _pictures import ASSETS, shrink
 from sklearn.datasets import load_wine
 from volumes import T1, grid, scanned
 

@@ -8,7 +8,7 @@ could have gone there for less. Gradient descent without a price comes near; gro
 from pathlib import Path
 
 import torch
-from _made import ASSETS, save
+from _pictures import ASSETS, save
 from matplotlib.figure import Figure
 from spirals import spirals
 from torch import Tensor

@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 
 import torch
-from _made import ASSETS, save
+from _pictures import ASSETS, save
 from matplotlib.figure import Figure
 from torch import Tensor
 

@@ -8,7 +8,7 @@ the flow that comes out keeps its speed, as geodesics do. It is a diffeomorphism
 from pathlib import Path
 
 import torch
-from _made import ASSETS, save
+from _pictures import ASSETS, save
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure

@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import torch
-from _made import ASSETS, save
+from _pictures import ASSETS, save
 from matplotlib.figure import Figure
 from torch import Tensor
 

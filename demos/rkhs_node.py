@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from _made import ASSETS, save
+from _pictures import ASSETS, save
 from matplotlib.figure import Figure
 from sklearn.datasets import load_digits
 from torch import Tensor

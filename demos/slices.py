@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from _made import ASSETS, save
+from _pictures import ASSETS, save
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from numpy.typing import NDArray

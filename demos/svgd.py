@@ -8,7 +8,7 @@ diffeomorphism: it is certified not to fold, so that the particles keep a densit
 from pathlib import Path
 
 import torch
-from _made import ASSETS, save
+from _pictures import ASSETS, save
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from torch import Tensor

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from _made import ASSETS, save
+from _pictures import ASSETS, save
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.ndimage import gaussian_filter
