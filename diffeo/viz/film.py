@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from os import PathLike
 from pathlib import Path
 
@@ -30,10 +30,12 @@ class Film(ABC):
     Attributes:
         figure: drawn on by ``draw``; its size and the resolution give the size of the film.
         moments: how many there are; the first is the start, the last the end.
+        rests: moments at which the film rests, besides the first and the last.
     """
 
     figure: Figure
     moments: int
+    rests: Collection[int] = ()
 
     @abstractmethod
     def draw(self, k: int) -> None:
@@ -49,7 +51,7 @@ def write_film(
     dpi: float = 80,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Write a film, with a rest at its first and at its last moment.
+    """Write a film, with a rest at its first and at its last moment, and where it asks for one.
 
     Args:
         film: what to show.
@@ -73,7 +75,7 @@ def write_film(
         if progress is not None:
             progress(k + 1, film.moments)
     order = [*range(film.moments), *(range(film.moments - 2, 0, -1) if back else ())]
-    rests = {0, film.moments - 1}
+    rests = {0, film.moments - 1, *film.rests}
     durations = [REST if k in rests else pause for k in order]
     with replacing(target) as temporary:
         write = _gif if target.suffix.lower() == ".gif" else _mp4
