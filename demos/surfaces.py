@@ -6,7 +6,8 @@ import math
 from pathlib import Path
 
 import torch
-from _made import ASSETS, organ, save
+from _made import organ
+from _pictures import ASSETS, save
 from matplotlib.figure import Figure
 from torch import Tensor
 
