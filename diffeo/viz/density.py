@@ -27,8 +27,10 @@ from diffeo.viz.view import Array, array, sample
 CHUNK = 4096  # points at a time: a mixture takes some hundred numbers for each
 CELLS, FINE = 200, 800  # along each side of a map, and along a curve
 MAP = "Blues"
+LINE = 0.5  # points: the width of level lines
 LONGEST = 20  # letters of a column's name that are shown
 BRIGHT = 0.98  # of the mass shown is below the density at which colors saturate: a thin peak would leave all else pale
+LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)  # of the density at which colors saturate: where lines are drawn
 MOST_DOTS = 1000
 TRUE = 1.6  # columns whose ranges differ by less than this factor are drawn true to scale
 
@@ -44,8 +46,9 @@ def density(
     names: Sequence[str] = (),
     limit: float | None = None,
     bar: bool = True,
+    lines: bool = True,
 ) -> float:
-    """Draw a density: a map in two dimensions, a curve in one.
+    """Draw a density: a map with level lines in two dimensions, a curve in one.
 
     Args:
         ax: flat axes.
@@ -56,6 +59,7 @@ def density(
         names: of the columns, with their units.
         limit: the density at which colors saturate; by default 98% of the mass is below it.
         bar: whether there is a color bar.
+        lines: whether there are level lines, at 10, 30, …, 90% of the limit: maps of one limit have the same.
 
     Returns: the limit, for a map beside this one; in one dimension the highest density.
     Raises: ValueError unless the corners are two tensors of shape (1,) or (2,) with lo < hi.
@@ -65,23 +69,36 @@ def density(
     texts = labels(names, len(lo))
     if len(lo) == 1:
         return _curve(ax, law, lo, hi, data, exact, texts[0])
-    p = _on_grid(law, lo, hi)
-    limit = limit or _bright(p)
-    extent = (float(lo[0]), float(hi[0]), float(lo[1]), float(hi[1]))
-    colors, lost = Normalize(0, limit), bool(np.isnan(p).any())
-    shades = colormaps[MAP].with_extremes(bad=VERMILION)
-    ax.imshow(
-        p.T, origin="lower", extent=extent, norm=colors, cmap=shades, interpolation="nearest" if lost else "bilinear"
-    )
+    p = on_grid(law, lo, hi)
+    limit = limit or bright(p)
+    scale = shaded(ax, p, lo, hi, limit)
+    if lines and np.isfinite(p).any():
+        level_lines(ax, p, lo, hi, limit)
     if data is not None:
         dots(ax, data, INK)
-    ax.set(xlim=extent[:2], ylim=extent[2:], aspect=aspect(lo, hi))
+    ax.set(xlim=(float(lo[0]), float(hi[0])), ylim=(float(lo[1]), float(hi[1])), aspect=aspect(lo, hi))
     dress(ax, *texts)
     if bar:
-        color_bar(
-            ax, ScalarMappable(colors, MAP), f"density p  (per unit of area{'; red: none, φ folds' if lost else ''})"
-        )
+        lost = "; red: none, φ folds" if np.isnan(p).any() else ""
+        strip = color_bar(ax, scale, f"density p  (per unit of area{lost})")
+        strip.ax.hlines([part * limit for part in LEVELS] if lines else [], 0, 1, colors=INK, linewidths=LINE)
     return limit
+
+
+def shaded(ax: Axes, p: Array, lo: Tensor, hi: Tensor, limit: float) -> ScalarMappable:
+    """Shade a density, shape (cells, cells), first coordinate first, up to a limit; red where it is not a number."""
+    extent = (float(lo[0]), float(hi[0]), float(lo[1]), float(hi[1]))
+    shades, blend = colormaps[MAP].with_extremes(bad=VERMILION), "nearest" if np.isnan(p).any() else "bilinear"
+    ax.imshow(p.T, origin="lower", extent=extent, norm=Normalize(0, limit), cmap=shades, interpolation=blend)
+    return ScalarMappable(Normalize(0, limit), MAP)
+
+
+def level_lines(ax: Axes, p: Array, lo: Tensor, hi: Tensor, limit: float) -> None:
+    """Lines where a density, shape (cells, cells), is `LEVELS` of a limit: what is read without colors."""
+    x, y = (array(lo[k] + (hi[k] - lo[k]) * (torch.arange(len(p)) + 0.5).to(lo) / len(p)) for k in range(2))
+    levels = [part * limit for part in LEVELS]
+    if np.nanmax(p) > levels[0]:
+        ax.contour(x, y, np.ma.masked_invalid(p.T), levels=levels, colors=INK, linewidths=LINE, alpha=0.7)
 
 
 def aspect(lo: Tensor, hi: Tensor) -> Literal["equal", "auto"]:
@@ -120,7 +137,7 @@ def carried_plane(
             z = part(z)
         lo, hi = z.amin(0), z.amax(0)
         lo, hi = lo - 0.05 * (hi - lo), hi + 0.05 * (hi - lo)
-        moved = [_moved(flow, line) for line in _grid(lo, hi, lines)]
+        moved = [_moved(flow, line) for line in grid_lines(lo, hi, lines)]
         rows = torch.from_numpy(sample(len(z), paths))
         path = torch.stack([z[rows], *(flow.path(z[rows])[1:] if flow else [])])
     ends = np.concatenate([*moved, array(path).reshape(-1, 2)])
@@ -180,15 +197,15 @@ def _curve(
     return float(np.nanmax(p))
 
 
-def _on_grid(law: Law | Callable[[Tensor], Tensor], lo: Tensor, hi: Tensor) -> Array:
-    """p at the centers of cells, shape (CELLS, CELLS)."""
-    step = (hi - lo) / CELLS
-    x, y = (lo[k] + step[k] * (torch.arange(CELLS, device=lo.device).to(lo) + 0.5) for k in range(2))
+def on_grid(law: Law | Callable[[Tensor], Tensor], lo: Tensor, hi: Tensor, cells: int = CELLS) -> Array:
+    """p at the centers of cells, shape (cells, cells)."""
+    step = (hi - lo) / cells
+    x, y = (lo[k] + step[k] * (torch.arange(cells, device=lo.device).to(lo) + 0.5) for k in range(2))
     p = log_density(law, torch.stack(torch.meshgrid(x, y, indexing="ij"), -1).reshape(-1, 2)).exp()
-    return array(p).reshape(CELLS, CELLS)
+    return array(p).reshape(cells, cells)
 
 
-def _bright(p: Array) -> float:
+def bright(p: Array) -> float:
     """The density below which so much of the mass is."""
     values = np.sort(p[np.isfinite(p)])
     if not len(values) or not values[-1] > 0:
@@ -197,7 +214,7 @@ def _bright(p: Array) -> float:
     return float(values[np.searchsorted(mass, BRIGHT * mass[-1])])
 
 
-def _grid(lo: Tensor, hi: Tensor, lines: int) -> list[Tensor]:
+def grid_lines(lo: Tensor, hi: Tensor, lines: int) -> list[Tensor]:
     """The lines of a regular grid in a box of the plane, each as points that are close together."""
     step = float((hi - lo).max()) / (lines - 1)
     found = []

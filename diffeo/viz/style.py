@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
+from matplotlib.colorbar import Colorbar
 
 # Okabe & Ito's palette, told apart by color-blind readers; the green is darkened to differ from the orange in grey.
 BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE = "#0072B2", "#E69F00", "#007A5A", "#D55E00", "#56B4E9", "#CC79A7"
@@ -41,7 +42,7 @@ def caption(ax: Axes, text: str) -> None:
     ax.set_title(text, fontsize=LARGE, color=INK, loc="left")
 
 
-def color_bar(ax: Axes, scale: ScalarMappable, label: str) -> None:
+def color_bar(ax: Axes, scale: ScalarMappable, label: str) -> Colorbar:
     """A thin, labeled color bar at the right of a panel."""
     inset = ax.inset_axes((1.02, 0.08, 0.03, 0.84), transform=ax.transAxes)
     figure = ax.get_figure(root=True)
@@ -50,3 +51,4 @@ def color_bar(ax: Axes, scale: ScalarMappable, label: str) -> None:
     bar.set_label(label, fontsize=NORMAL, color=INK)
     bar.ax.tick_params(labelsize=SMALL, color=FAINT, labelcolor=INK)
     bar.outline.set_visible(False)
+    return bar
