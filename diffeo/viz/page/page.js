@@ -1,0 +1,73 @@
+"use strict";
+// What all panels share: numbers, plotly, the theme, and who draws which section.
+
+const ARRAYS = { float32: Float32Array, int32: Int32Array };
+const drawn = []; // functions that draw a plot again, in the colors of the theme
+
+function bytes(base64) {
+  return Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+}
+
+// {type, shape, data} as Python packed it; little-endian, as all machines are that have a browser.
+function unpacked({ type, shape, data }) {
+  return { values: new ARRAYS[type](bytes(data).buffer), shape };
+}
+
+function element(name, properties = {}, ...children) {
+  const node = Object.assign(document.createElement(name), properties);
+  node.append(...children);
+  return node;
+}
+
+function say(section, sentence) {
+  const box = section.querySelector(".plot, .stack");
+  box.replaceWith(element("p", { className: "sorry", textContent: sentence }));
+  section.querySelector(".controls")?.remove();
+}
+
+// Colors of text and lines, from the style sheet: they differ between light and dark, and on paper.
+function theme() {
+  const style = getComputedStyle(document.documentElement);
+  const of = (name) => style.getPropertyValue(`--${name}`).trim();
+  return { ink: of("ink"), faint: of("faint"), line: of("line"), card: of("card") };
+}
+
+function hasWebGL() {
+  const canvas = document.createElement("canvas");
+  return Boolean(canvas.getContext("webgl2") || canvas.getContext("webgl"));
+}
+
+async function inflatePlotly() {
+  const packed = document.getElementById("plotly");
+  if (!packed) return;
+  const stream = new Blob([bytes(packed.textContent)]).stream().pipeThrough(new DecompressionStream("deflate"));
+  document.head.append(element("script", { textContent: await new Response(stream).text() }));
+  packed.remove();
+}
+
+function redraw() {
+  for (const draw of drawn) draw();
+}
+
+async function start() {
+  const sections = [...document.querySelectorAll("section")].filter((s) => s.querySelector("script"));
+  const functions = { scene, chart, swipe };
+  let problem = "";
+  try {
+    await inflatePlotly();
+  } catch (error) {
+    problem = `This browser is too old to draw this part of the page (${error.message}).`;
+  }
+  for (const section of sections) {
+    const data = JSON.parse(section.querySelector("script").textContent);
+    if (problem && section.querySelector(".plot")) say(section, problem);
+    else await functions[section.dataset.kind](section, data);
+  }
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  for (const [event, paper] of [["beforeprint", true], ["afterprint", false]])
+    addEventListener(event, () => {
+      document.documentElement.classList.toggle("paper", paper);
+      redraw();
+    });
+  document.documentElement.dataset.ready = "yes";
+}

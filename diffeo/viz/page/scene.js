@@ -1,0 +1,170 @@
+// Layers that move, with a slider, switches, and a menu of what colors them.
+
+const SECONDS = 4; // from the first moment to the last
+
+function scene(section, data) {
+  const flat = data.axes.length === 2 || data.bounds[0].length === 2;
+  if (!flat && !hasWebGL())
+    return say(section, "This browser shows no WebGL, which shapes in space need: switch it on, or open the page in another one.");
+  const layers = data.layers.map(opened);
+  const state = { moment: data.times.length - 1, color: data.color };
+  const box = section.querySelector(".plot");
+  box.setAttribute("aria-label", section.querySelector("h2").textContent);
+  const config = { displaylogo: false, responsive: true, scrollZoom: !flat, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
+  const draw = () => {
+    const colors = theme();
+    const scale = data.scales[state.color];
+    const shown = layers.filter((layer) => layer.visible);
+    const traces = shown.flatMap((layer) => layerTraces(layer, state.moment, state.color, scale, colors));
+    return Plotly.react(box, [...traces, ...scaleTrace(flat, scale)], sceneLayout(data, flat, state, colors, box), config);
+  };
+  section.querySelector(".controls").append(
+    ...(data.times.length > 1 ? [clock(data, state, draw)] : []),
+    ...colorMenu(data, state, draw),
+    switches(layers, draw),
+  );
+  drawn.push(draw);
+  let wide = box.clientWidth;
+  new ResizeObserver(() => {
+    if (box.clientWidth !== wide) {
+      wide = box.clientWidth;
+      draw();
+    }
+  }).observe(box);
+  return draw();
+}
+
+function opened(layer) {
+  const found = { ...layer, positions: unpacked(layer.positions), quantities: {} };
+  for (const [label, values] of Object.entries(layer.quantities)) found.quantities[label] = unpacked(values);
+  if (layer.strokes) found.strokes = unpacked(layer.strokes);
+  if (layer.faces) {
+    const { values } = unpacked(layer.faces);
+    found.corners = [0, 1, 2].map((c) => Int32Array.from({ length: values.length / 3 }, (_, f) => values[3 * f + c]));
+  }
+  return found;
+}
+
+// A point that nobody sees carries the color bar: plane lines have none.
+function scaleTrace(flat, scale) {
+  if (!flat || !scale) return [];
+  const marker = { color: [scale.lo], coloraxis: "coloraxis" };
+  return [{ type: "scatter", mode: "markers", x: [null], y: [null], marker, hoverinfo: "skip", showlegend: false }];
+}
+
+function sceneLayout(data, flat, state, colors, box) {
+  const narrow = box.clientWidth < 600;
+  const scale = data.scales[state.color];
+  const layout = {
+    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", uirevision: "keep",
+    font: { color: colors.ink, family: "inherit", size: 12 },
+    margin: flat ? { l: 60, r: 20, t: 30, b: 50 } : { l: 0, r: 0, t: 0, b: 0 },
+    hoverlabel: { font: { family: "inherit" } },
+  };
+  if (scale) layout.coloraxis = { ...colorAxis(state.color, scale, narrow, flat) };
+  const axes = data.bounds[0].map((lo, k) => sceneAxis(lo, data.bounds[1][k], data.axes[k] ?? "", colors));
+  if (flat) {
+    Object.assign(layout, { xaxis: axes[0], yaxis: { ...axes[1], scaleanchor: "x", scaleratio: 1 } });
+    return layout;
+  }
+  const sides = data.bounds[0].map((lo, k) => Math.max(data.bounds[1][k] - lo, 1e-9));
+  const longest = Math.max(...sides);
+  const [x, y, z] = sides.map((side) => Math.max(side / longest, 0.02));
+  const reach = 1.55 * Math.max(1, 0.8 * Math.hypot(x, y, z)) * (narrow ? 1.15 : 1);
+  const [ex, ey, ez] = data.eye.from.map((part) => part * reach);
+  const [ux, uy, uz] = data.eye.up;
+  layout.scene = {
+    xaxis: axes[0], yaxis: axes[1], zaxis: axes[2], aspectmode: "manual", aspectratio: { x, y, z },
+    camera: { eye: { x: ex, y: ey, z: ez }, up: { x: ux, y: uy, z: uz } }, dragmode: "orbit",
+  };
+  return layout;
+}
+
+function sceneAxis(lo, hi, name, colors) {
+  const room = 0.04 * Math.max(hi - lo, 1e-9);
+  return {
+    range: [lo - room, hi + room], title: { text: name }, gridcolor: colors.line, linecolor: colors.line,
+    zeroline: false, showbackground: false, showspikes: false, nticks: 6,
+  };
+}
+
+function colorAxis(label, scale, narrow, flat) {
+  const { stops, cmin, cmax } = colorscale(scale);
+  const text = scale.gaps ? `${label}   (black: not a number)` : label;
+  const place = narrow
+    ? { orientation: "h", y: flat ? -0.18 : 0, yanchor: flat ? "top" : "bottom", x: 0.5, len: 0.9, title: { text, side: "top" } }
+    : { x: 1.01, len: 0.8, title: { text, side: "right" } };
+  return { colorscale: stops, cmin, cmax, colorbar: { thickness: 14, outlinewidth: 0, ...place } };
+}
+
+function clock(data, state, draw) {
+  const last = data.times.length - 1;
+  const slider = element("input", { type: "range", min: 0, max: last, step: 1, value: state.moment });
+  slider.setAttribute("aria-label", data.clock);
+  const said = element("output");
+  const button = element("button", { type: "button" });
+  let playing = false;
+  const label = () => {
+    button.textContent = playing ? "❚❚ Pause" : "▶ Play";
+    const first = Math.min(Math.floor(state.moment), last);
+    const next = Math.min(first + 1, last);
+    const time = data.times[first] + (state.moment - first) * (data.times[next] - data.times[first]);
+    said.textContent = `${data.clock}: ${+time.toFixed(2)}`;
+  };
+  const show = (moment) => {
+    state.moment = moment;
+    slider.value = Math.round(moment);
+    label();
+    return draw();
+  };
+  const run = async () => {
+    let before = performance.now();
+    while (playing) {
+      const now = await new Promise(requestAnimationFrame);
+      if (!playing) break;
+      const moment = Math.min(last, state.moment + (Math.max(0, now - before) / 1000 / SECONDS) * last);
+      before = now;
+      await show(moment);
+      if (moment >= last) playing = false;
+    }
+    label();
+  };
+  button.addEventListener("click", () => {
+    playing = !playing;
+    if (playing && state.moment >= last) state.moment = 0;
+    label();
+    if (playing) run();
+  });
+  slider.addEventListener("input", () => {
+    playing = false;
+    show(Number(slider.value));
+  });
+  label();
+  return element("div", { className: "clock" }, button, slider, said);
+}
+
+function colorMenu(data, state, draw) {
+  const labels = Object.keys(data.scales);
+  if (!labels.length) return [];
+  const menu = element("select", {}, new Option("plain colors", ""), ...labels.map((label) => new Option(label, label)));
+  menu.value = state.color ?? "";
+  menu.addEventListener("change", () => {
+    state.color = menu.value || null;
+    draw();
+  });
+  return [element("label", {}, "color by ", menu)];
+}
+
+function switches(layers, draw) {
+  const boxes = layers.map((layer) => {
+    const tick = element("input", { type: "checkbox", checked: layer.visible });
+    tick.addEventListener("change", () => {
+      layer.visible = tick.checked;
+      draw();
+    });
+    const swatch = element("span", { className: `swatch ${layer.strokes ? layer.dash : "full"}` });
+    swatch.style.color = layer.color === "ink" ? "var(--ink)" : layer.color;
+    return element("label", {}, tick, swatch, layer.name);
+  });
+  return element("div", { className: "layers" }, ...boxes);
+}

@@ -1,0 +1,98 @@
+"""Two pictures in one place, and a bar between them that is dragged."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from diffeo.viz.page.panel import Panel
+
+Pictures = NDArray[np.uint8]
+"""Shape (slices, h, w) in grey, or (slices, h, w, 3) in color; row 0 is at the top."""
+
+
+@dataclass(frozen=True)
+class Swipe(Panel):
+    """Pictures of one size, two of which are seen at a time, left and right of a bar.
+
+    Attributes:
+        title: what it shows.
+        before, after: what is seen at first, shape (slices, h, w) or (slices, h, w, 3), uint8.
+        note: how to read it.
+        names: of ``before`` and ``after``.
+        others: more of the same size by name; menus then choose what is left and right.
+        aspect: height of a pixel, relative to its width.
+        slices: what the slider says of each slice, say "z = 12 mm"; by default their numbers.
+        start: the slice that is seen at first; by default the middle one.
+
+    Raises: ValueError for pictures of two sizes.
+    """
+
+    title: str
+    before: Pictures
+    after: Pictures
+    note: str = ""
+    names: tuple[str, str] = ("before", "after")
+    others: Mapping[str, Pictures] = field(default_factory=dict)
+    aspect: float = 1.0
+    slices: Sequence[str] | None = None
+    start: int | None = None
+    kind: ClassVar[str] = "swipe"
+
+    def __post_init__(self) -> None:
+        size = np.shape(self.before)[:3]
+        for name, values in self.pictures.items():
+            colored = values.ndim == 4 and values.shape[3] == 3
+            if values.dtype != np.uint8 or not (values.ndim == 3 or colored) or not values.size:
+                raise ValueError(
+                    f"{name} expects uint8 pictures of shape (slices, h, w) or (slices, h, w, 3), "
+                    f"and got {values.dtype} of shape {values.shape}."
+                )
+            if values.shape[:3] != size:
+                raise ValueError(
+                    f"pictures to swipe between are of one size: {name} is {values.shape[:3]}, not {size}."
+                )
+        if self.slices is not None and len(self.slices) != size[0]:
+            raise ValueError(f"{self.title} expects {size[0]} names of slices, and got {len(self.slices)}.")
+
+    @property
+    def pictures(self) -> dict[str, Pictures]:
+        """All of them, by name."""
+        return {self.names[0]: self.before, self.names[1]: self.after, **self.others}
+
+    def body(self) -> str:
+        """The first two pictures, one over the other."""
+        _, height, width = np.shape(self.before)[:3]
+        ratio = width / (height * self.aspect)
+        style = f"aspect-ratio: {ratio:g}; max-width: min(100%, {75 * ratio:g}vh)"
+        return (
+            '<div class="controls"></div>'
+            f'<div class="stack" style="{style}"><img class="right" alt=""><img class="left" alt="">'
+            '<span class="bar"></span><span class="name left"></span><span class="name right"></span></div>'
+        )
+
+    def data(self) -> dict[str, Any]:
+        """Every slice as PNG, by name."""
+        count = len(self.before)
+        return {
+            "pictures": {name: [png(picture) for picture in values] for name, values in self.pictures.items()},
+            "shown": list(self.names),
+            "slices": list(self.slices)
+            if self.slices is not None
+            else [f"slice {k + 1} of {count}" for k in range(count)],
+            "start": count // 2 if self.start is None else self.start,
+        }
+
+
+def png(picture: NDArray[np.uint8]) -> str:
+    """A picture, shape (h, w) or (h, w, 3), as the address of an image."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(picture)).save(buffer, "png", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
