@@ -9,6 +9,7 @@ from PIL import Image
 
 FOLDER = Path(__file__).parents[2] / "demos"
 SIZES = {
+    "faces": {"n": 60, "iterations": 120, "rows": 800, "moments": 3},
     "curves": {"text": "e", "spacing": 3.0},
     "surfaces": {"cell": 0.7},
     "landmarks": {"lines": 9, "fine": 21},
