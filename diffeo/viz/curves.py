@@ -37,7 +37,7 @@ def history(ax: Axes, records: Sequence[Any]) -> None:
             the data term alone.
     """
     objective, data = (np.array([float(getattr(r, name)) for r in records]) for name in ("objective", "data"))
-    x, starts = _running(records)
+    x, starts = running(records)
     energy = objective - data
     terms = [("data term", data, ORANGE, "-", 2.2)]
     if (energy > 1e-9 * np.abs(objective)).any() or not len(records):
@@ -68,7 +68,7 @@ def history(ax: Axes, records: Sequence[Any]) -> None:
     legend(ax, handles)
 
 
-def _running(records: Sequence[Any]) -> tuple[Array, list[int]]:
+def running(records: Sequence[Any]) -> tuple[Array, list[int]]:
     """A count of iterations that goes on across stages, and the rows at which stages start."""
     starts = [k for k, r in enumerate(records) if k == 0 or r.stage != records[k - 1].stage]
     count = np.array([float(r.iteration) for r in records])

@@ -7,7 +7,7 @@ function chart(section, data) {
   const box = section.querySelector(".plot");
   box.setAttribute("aria-label", section.querySelector("h2").textContent);
   const traces = data.series.map(({ name, x, y, color }, k) => ({
-    type: "scatter", name, x, y, mode: data.points ? "markers" : x.length < 3 ? "lines+markers" : "lines",
+    type: "scatter", name, x, y, mode: data.points ? "markers" : x.length < 4 ? "lines+markers" : "lines",
     line: { color, width: 2.2, dash: DASHES[k % DASHES.length] },
     marker: { color, size: 7, symbol: SYMBOLS[k % SYMBOLS.length] },
     hovertemplate: `%{x:.4g}, %{y:.4g}<extra>${name.replaceAll("<", "&lt;")}</extra>`,

@@ -64,7 +64,7 @@ function sceneLayout(data, flat, state, colors, box) {
   if (scale) layout.coloraxis = { ...colorAxis(state.color, scale, narrow, flat) };
   const axes = data.bounds[0].map((lo, k) => sceneAxis(lo, data.bounds[1][k], data.axes[k] ?? "", colors));
   if (flat) {
-    Object.assign(layout, { xaxis: axes[0], yaxis: { ...axes[1], scaleanchor: "x", scaleratio: 1 } });
+    Object.assign(layout, { xaxis: axes[0], yaxis: { ...axes[1], ...(data.equal && { scaleanchor: "x" }) } });
     return layout;
   }
   const sides = data.bounds[0].map((lo, k) => Math.max(data.bounds[1][k] - lo, 1e-9));

@@ -95,6 +95,7 @@ class Scene(Panel):
         axes: the names of the coordinates, with units where they are known; "" for none.
         clock: the name of the time.
         color: the quantity that colors at first; None for the layers' own colors.
+        equal: whether both axes of a plane have one scale.
 
     Raises: ValueError for layers that do not belong together.
     """
@@ -106,6 +107,7 @@ class Scene(Panel):
     axes: Sequence[str] = ("x", "y", "z")
     clock: str = "time"
     color: str | None = None
+    equal: bool = True
     kind: ClassVar[str] = "scene"
     plotly: ClassVar[bool] = True
 
@@ -149,6 +151,7 @@ class Scene(Panel):
             "eye": _eye(lo, hi) if len(lo) == 3 else None,
             "scales": {label: self._scale(label) for label in self.labels},
             "color": self.color,
+            "equal": self.equal,
         }
 
     def _scale(self, label: str) -> dict[str, Any]:

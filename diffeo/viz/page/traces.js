@@ -90,7 +90,8 @@ function surfaceTrace(layer, base, [x, y, z], values, scale) {
   const [i, j, k] = layer.corners;
   const trace = {
     ...base.common, type: "mesh3d", x, y, z, i, j, k, color: base.color, flatshading: false,
-    lighting: { ambient: 0.55, diffuse: 0.6, specular: 0.08, roughness: 0.8, fresnel: 0.05 },
+    // Colors that mean numbers keep more of themselves in the shade.
+    lighting: { ambient: values ? 0.75 : 0.5, diffuse: values ? 0.4 : 0.65, specular: 0.05, roughness: 0.8, fresnel: 0.05 },
     hovertemplate: `(%{x:.4g}, %{y:.4g}, %{z:.4g})${values ? "<br>%{intensity:.4g}" : ""}`,
   };
   return values ? { ...trace, intensity: onScale(values, scale), coloraxis: "coloraxis", showscale: false } : trace;
