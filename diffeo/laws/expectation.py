@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from diffeo.laws.quadratics import coefficients, monomials, shares_of
+
 LEAST = 1e-12  # of the number of points that a component has, which may be none
 
 
@@ -27,21 +29,11 @@ class Components:
 
     def densities(self, monomials: Tensor) -> Tensor:
         """log w_k + log N(x; μ_k, C_k), shape (n, K), from what `monomials` gives for x."""
-        d = self.means.shape[1]
-        rows, columns = torch.triu_indices(d, d)
-        factors = torch.linalg.cholesky(self.covariances)
-        precisions = torch.cholesky_inverse(factors)
-        linear = (precisions @ self.means[..., None])[..., 0]
-        constant = self.weights.log() - factors.diagonal(dim1=1, dim2=2).log().sum(1)
-        constant = constant - 0.5 * (self.means * linear).sum(1) - 0.5 * d * math.log(2 * math.pi)
-        quadratic = -precisions[:, rows, columns] * torch.where(rows == columns, 0.5, 1.0).to(precisions)
-        return monomials @ torch.cat([constant[:, None], linear, quadratic], 1).T
+        return monomials @ self.coefficients().T
 
-
-def monomials(x: Tensor) -> Tensor:
-    """1, x_i and x_i x_j with i ≤ j, for each of the points x, shape (n, d)."""
-    rows, columns = torch.triu_indices(x.shape[1], x.shape[1])
-    return torch.cat([torch.ones_like(x[:, :1]), x, x[:, rows] * x[:, columns]], 1)
+    def coefficients(self) -> Tensor:
+        """What monomials are multiplied with, shape (K, 1 + d + d(d + 1)/2)."""
+        return coefficients(self.weights.log(), self.means, torch.linalg.cholesky(self.covariances))
 
 
 @dataclass(frozen=True)
@@ -99,12 +91,11 @@ def maximized(
     found = shrinkage.maximize(values, torch.nn.functional.one_hot(labels, components).to(x))
     likelihoods: list[float] = []
     for _ in range(iterations if components > 1 else 0):
-        densities = found.densities(values)
-        total = densities.logsumexp(1, keepdim=True)
-        likelihoods.append(float(total.mean()))
+        shares, totals = shares_of(found.densities(values))
+        likelihoods.append(float(totals.mean()))
         if len(likelihoods) > 1 and likelihoods[-1] - likelihoods[-2] < tolerance:
             break
-        found = shrinkage.maximize(values, densities.sub_(total).exp_())
+        found = shrinkage.maximize(values, shares)
     return Components(found.weights, found.means + center, found.covariances), likelihoods
 
 

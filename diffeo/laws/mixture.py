@@ -10,6 +10,7 @@ from torch import Tensor
 
 from diffeo.laws.base import Law, check_draws, check_points
 from diffeo.laws.gaussian import joined, place, split
+from diffeo.laws.quadratics import NUMBERS, cancellation, coefficients, log_sums, precise_enough
 
 
 class Mixture(Law):
@@ -70,8 +71,32 @@ class Mixture(Law):
         return constant - 0.5 * z.square().sum(2)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """log Σ_k w_k N(x; μ_k, A_kA_kᵀ)."""
-        return self.components(x).logsumexp(1)
+        """log Σ_k w_k N(x; μ_k, A_kA_kᵀ); without a gradient in much less time, where rounding errors stay small."""
+        check_points(x, self.dim, "Mixture")
+        differentiated = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *self.parameters()))
+        if differentiated or not len(x):
+            return self.components(x).logsumexp(1)
+        return self._log_sums(x)
+
+    @torch.no_grad()
+    def _log_sums(self, x: Tensor) -> Tensor:
+        """The same as sums of monomials around the middle of the means, where that loses no digits."""
+        center = (self.weights @ self.means).double()
+        means, factors = self.means.double() - center, self.factors.double()
+        dtype = precise_enough(x.dtype, cancellation(means, factors))
+        if dtype is None:
+            return self._in_parts(x)
+        linear = coefficients(self.logits.double().log_softmax(0), means, factors)
+        found = log_sums(x.to(dtype) - center.to(dtype), linear.to(dtype)).to(x)
+        over = ~found.isfinite()  # squares of what is very far away
+        if bool(over.any()):
+            found[over] = self._in_parts(x[over])
+        return found
+
+    def _in_parts(self, x: Tensor) -> Tensor:
+        """As it stands, for a part of the points at a time."""
+        size = max(64, NUMBERS // self.means.numel())
+        return torch.cat([self.components(part).logsumexp(1) for part in x.split(size)])
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """A component for each point, and a point of it."""

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from diffeo.laws.base import check_points
-from diffeo.laws.expectation import Components, Shrinkage, maximized, monomials
+from diffeo.laws.expectation import Components, Shrinkage, maximized
 from diffeo.laws.mixture import Mixture
+from diffeo.laws.quadratics import log_sums
 
 LARGE = 2000  # points, from which on one held-out part of a tenth decides, instead of five
 BROAD = 3.0  # standard deviations of the data: what outliers come from
@@ -73,8 +74,7 @@ class MixtureFit:
         x = x.detach().double()
         center = x.mean(0)
         total = sum(
-            float(self.found((x - center)[~left]).densities(monomials((x - center)[left])).logsumexp(1).sum())
-            for left in parts
+            float(log_sums((x - center)[left], self.found((x - center)[~left]).coefficients()).sum()) for left in parts
         )
         return total / sum(int(left.sum()) for left in parts)
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from diffeo.laws import Gaussian, Mixture, MixtureFit, Shrinkage, chosen_fit
-from diffeo.laws.expectation import clusters, maximized, monomials
+from diffeo.laws.expectation import clusters, maximized
+from diffeo.laws.quadratics import monomials
 from tests.oracles import cloud, relative
 
 F64 = torch.float64
