@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 from torch import Tensor
@@ -37,6 +38,7 @@ def grid(
     *,
     plane: tuple[int, int] | None = None,
     limit: float | None = None,
+    bar: bool = True,
 ) -> None:
     """Draw where φ takes a square grid, colored by log det Dφ (symmetric about zero), with a color bar.
 
@@ -49,6 +51,7 @@ def grid(
         plane: for d > 2 the grid lies in this coordinate plane through the center of the box, and its image is seen
             along the other coordinates; by default the plane in which the box is largest.
         limit: where the colors saturate, positive; by default the largest |log det Dφ| on the grid.
+        bar: whether there is a color bar; panels beside each other may share one, and a limit.
 
     Raises: ValueError if the corners are not two tensors of one shape (d,) with lo < hi, or lines < 2.
     """
@@ -58,7 +61,43 @@ def grid(
         return
     axes = plane or dominant_plane(array(lo), array(hi))
     sheet = _sheet(phi, lo, hi, lines, axes)
-    colors = _norm(sheet.logdet, limit)
+    mesh = draw_sheet(ax, sheet, symmetric(sheet.logdet, limit))
+    dress(ax, *axis_names(len(lo), axes))
+    ax.set_aspect("equal", adjustable="box")
+    ax.use_sticky_edges = False
+    ax.margins(0.02)
+    if bar:
+        color_bar(ax, mesh, growth_label(sheet.logdet))
+
+
+def lattice(lo: Tensor, hi: Tensor, lines: int, axes: tuple[int, int]) -> Tensor:
+    """A square grid in a coordinate plane through the center of a box, ``FINE`` points per cell side.
+
+    Args:
+        lo, hi: corners of the box, shape (d,).
+        lines: how many lines along its longer side in the plane.
+        axes: the coordinates of the plane.
+
+    Returns: positions, shape (a, b, d).
+    """
+    i, j = axes
+    cell = float(max(hi[i] - lo[i], hi[j] - lo[j])) / (lines - 1)
+    cells = [max(1, round(float(hi[k] - lo[k]) / cell)) for k in axes]
+    a, b = (torch.linspace(float(lo[k]), float(hi[k]), FINE * count + 1) for k, count in zip(axes, cells, strict=True))
+    x = ((lo + hi) / 2).repeat(len(a), len(b), 1)
+    x[..., i], x[..., j] = a.to(x)[:, None], b.to(x)
+    return x
+
+
+def _sheet(phi: Diffeo, lo: Tensor, hi: Tensor, lines: int, axes: tuple[int, int]) -> Sheet:
+    x = lattice(lo, hi, lines, axes)
+    with torch.no_grad():
+        y, logdet = phi.with_logdet(x.flatten(0, 1))
+    return Sheet(array(y)[:, axes].reshape(*x.shape[:2], 2), array(logdet).reshape(x.shape[:2]))
+
+
+def draw_sheet(ax: Axes, sheet: Sheet, colors: Normalize) -> ScalarMappable:
+    """Draw a deformed grid, and what folds of it in black. Returns: what a color bar is of."""
     x, y = sheet.moved[..., 0], sheet.moved[..., 1]
     mesh = ax.pcolormesh(
         x, y, np.ma.masked_invalid(sheet.logdet), norm=colors, cmap=DIVERGING, shading="gouraud", rasterized=True
@@ -67,23 +106,7 @@ def grid(
     ax.scatter(x[folded], y[folded], s=6, color="black", marker="s", linewidths=0)
     lined = [*sheet.moved[::FINE], *sheet.moved[:, ::FINE].swapaxes(0, 1)]
     ax.add_collection(LineCollection(lined, colors=INK, linewidths=0.45, alpha=0.75))
-    dress(ax, *axis_names(len(lo), axes))
-    ax.set_aspect("equal", adjustable="box")
-    ax.use_sticky_edges = False
-    ax.margins(0.02)
-    color_bar(ax, mesh, _label(sheet.logdet))
-
-
-def _sheet(phi: Diffeo, lo: Tensor, hi: Tensor, lines: int, axes: tuple[int, int]) -> Sheet:
-    i, j = axes
-    cell = float(max(hi[i] - lo[i], hi[j] - lo[j])) / (lines - 1)
-    cells = [max(1, round(float(hi[k] - lo[k]) / cell)) for k in axes]
-    a, b = (torch.linspace(float(lo[k]), float(hi[k]), FINE * count + 1) for k, count in zip(axes, cells, strict=True))
-    x = ((lo + hi) / 2).repeat(len(a), len(b), 1)
-    x[..., i], x[..., j] = a.to(x)[:, None], b.to(x)
-    with torch.no_grad():
-        y, logdet = phi.with_logdet(x.reshape(-1, len(lo)))
-    return Sheet(array(y)[:, axes].reshape(len(a), len(b), 2), array(logdet).reshape(len(a), len(b)))
+    return mesh
 
 
 def _graph(ax: Axes, phi: Diffeo, lo: Tensor, hi: Tensor, limit: float | None) -> None:
@@ -92,21 +115,27 @@ def _graph(ax: Axes, phi: Diffeo, lo: Tensor, hi: Tensor, limit: float | None) -
         y, logdet = phi.with_logdet(x)
     at, values = np.stack([array(x)[:, 0], array(y)[:, 0]], 1), array(logdet)
     pieces = LineCollection(
-        list(np.stack([at[:-1], at[1:]], 1)), array=values[:-1], norm=_norm(values, limit), cmap=DIVERGING, linewidths=4
+        list(np.stack([at[:-1], at[1:]], 1)),
+        array=values[:-1],
+        norm=symmetric(values, limit),
+        cmap=DIVERGING,
+        linewidths=4,
     )
     ax.plot(*at.T, color=INK, lw=5)
     ax.add_collection(pieces)
     dress(ax, axis_names(1, [0])[0], "φ")
-    color_bar(ax, pieces, _label(values))
+    color_bar(ax, pieces, growth_label(values))
 
 
-def _norm(logdet: Array, limit: float | None) -> Normalize:
+def symmetric(logdet: Array, limit: float | None = None) -> Normalize:
+    """Colors of log-determinants, zero in the middle; they saturate at the limit, by default at the largest."""
     finite = np.abs(logdet[np.isfinite(logdet)])
     reach = limit or float(finite.max(initial=0.0))
     return Normalize(-max(reach, 1e-3), max(reach, 1e-3))
 
 
-def _label(logdet: Array) -> str:
+def growth_label(logdet: Array) -> str:
+    """What the color bar of log-determinants says; NaN is a fold."""
     folded = "" if np.isfinite(logdet).all() else " (black: folded)"
     return f"log det Dφ   (< 0 shrinks, > 0 grows){folded}"
 

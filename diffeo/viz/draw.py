@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
-from matplotlib.colors import Normalize, to_rgb
+from matplotlib.colors import Normalize
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from mpl_toolkits.mplot3d import Axes3D
@@ -17,8 +17,9 @@ from mpl_toolkits.mplot3d.art3d import Line3DCollection
 from torch import Tensor
 
 from diffeo.shapes import Curve, Mesh, PointShape
+from diffeo.viz.solids import draw_surfaces, surface
 from diffeo.viz.style import SEQUENTIAL, SMALL, axis_names, color_bar, colors_of, dress
-from diffeo.viz.surface import add_facets, face_array, lit, mesh_edges
+from diffeo.viz.surface import mesh_edges
 from diffeo.viz.view import array, frame, sample, visible
 
 
@@ -28,8 +29,8 @@ def shapes(ax: Axes, named: Mapping[str, PointShape], *, colors: Sequence[Any] |
     Args:
         ax: flat axes show the first two coordinates, mplot3d's the first three, in a parallel projection along
             the direction from which the axes look now. One call draws everything on an axes.
-        named: the shapes by their names, all of one dimension d. Clouds above 6,000 points and meshes above
-            12,000 faces are thinned, always in the same way.
+        named: the shapes by their names, all of one dimension d. Clouds above 6,000 points are thinned,
+            and so are edges of meshes above 12,000 faces on flat axes, always in the same way.
         colors: one per shape; by default source, target and moved have their own.
     """
     if not named:
@@ -37,15 +38,15 @@ def shapes(ax: Axes, named: Mapping[str, PointShape], *, colors: Sequence[Any] |
     palette = list(colors) if colors is not None else colors_of(list(named))
     pairs = list(zip(named.values(), palette, strict=True))
     _prepare(ax, list(named.values()))
-    facets = []
+    solid = []
     for order, (shape, color) in enumerate(pairs):
         if isinstance(ax, Axes3D) and isinstance(shape, Mesh):
-            facets.append(lit(ax, shape, np.array([to_rgb(color)])))
+            solid.append(surface(shape, color))
         else:
-            _draw_thin(ax, shape, color, order)
+            draw_thin(ax, shape, color, order)
     if isinstance(ax, Axes3D):
-        add_facets(ax, facets)
-    legend(ax, [_handle(name, shape, color) for name, (shape, color) in zip(named, pairs, strict=True)])
+        draw_surfaces(ax, solid)
+    legend(ax, [handle(name, shape, color) for name, (shape, color) in zip(named, pairs, strict=True)])
 
 
 def colored(ax: Axes, shape: PointShape, values: Tensor, label: str) -> None:
@@ -62,10 +63,9 @@ def colored(ax: Axes, shape: PointShape, values: Tensor, label: str) -> None:
     scale = ScalarMappable(Normalize(low, high if high > low else low + 1), SEQUENTIAL)
     _prepare(ax, [shape])
     if isinstance(ax, Axes3D) and isinstance(shape, Mesh):
-        rgb = scale.to_rgba(numbers[face_array(shape)].mean(1))[:, :3]
-        add_facets(ax, [lit(ax, shape, rgb, ambient=0.6)])
+        draw_surfaces(ax, [surface(shape, scale.to_rgba(numbers)[:, :3], ambient=0.6)])
     else:
-        _draw_thin(ax, shape, scale.to_rgba(numbers), 0)
+        draw_thin(ax, shape, scale.to_rgba(numbers), 0)
     color_bar(ax, scale, label)
 
 
@@ -91,8 +91,15 @@ def _prepare(ax: Axes, drawn: Sequence[PointShape]) -> None:
     ax.set_aspect("equal", adjustable="datalim")
 
 
-def _draw_thin(ax: Axes, shape: PointShape, color: Any, order: int) -> None:
-    """Points and lines; ``color`` is one color or an array (n, 4). Later shapes are thinner, so that both are seen."""
+def draw_thin(ax: Axes, shape: PointShape, color: Any, order: int = 0, *, strength: float = 1.0, **look: Any) -> None:
+    """Draw a shape as points or lines, surfaces as their edges.
+
+    Args:
+        color: one, or an array (n, 4), one per point.
+        order: later shapes are thinner, so that all are seen; in one dimension it is the row.
+        strength: lines are so many times as wide, and points as large.
+        look: alpha and zorder, as matplotlib has them.
+    """
     width = 3 if isinstance(ax, Axes3D) else 2
     x = visible(shape.x, width)
     if shape.x.shape[1] == 1:
@@ -101,24 +108,26 @@ def _draw_thin(ax: Axes, shape: PointShape, color: Any, order: int) -> None:
         edges = mesh_edges(shape, width) if isinstance(shape, Mesh) else array(shape.edges).astype(int)
         shade = color[edges].mean(1) if isinstance(color, np.ndarray) else color
         thickness = 0.4 if isinstance(shape, Mesh) else (1.9 - 0.6 * order) * (0.7 if width == 3 else 1.0)
-        _add_lines(ax, x[edges], shade, max(thickness, 0.4))
+        _add_lines(ax, x[edges], colors=shade, linewidths=max(thickness, 0.4) * strength, **look)
         return
     rows = sample(len(x))
     # Colors that mean numbers must not fade with depth.
-    look: dict[str, Any] = {"depthshade": False} if width == 3 and isinstance(color, np.ndarray) else {}
-    look["s"] = float(np.clip(6000 / len(rows), 3, 24)) / (1 + 0.5 * order)
-    ax.scatter(*x[rows].T, c=color[rows] if isinstance(color, np.ndarray) else [color], linewidths=0, **look)
+    fading = {"depthshade": False} if width == 3 and isinstance(color, np.ndarray) else {}
+    size: Any = float(np.clip(6000 / len(rows), 3, 24)) / (1 + 0.5 * order) * strength  # the stubs say int
+    shades = color[rows] if isinstance(color, np.ndarray) else [color]
+    ax.scatter(*x[rows].T, c=shades, s=size, linewidths=0, **fading, **look)
 
 
-def _add_lines(ax: Axes, segments: Any, colors: Any, width: float) -> None:
+def _add_lines(ax: Axes, segments: Any, **look: Any) -> None:
     if isinstance(ax, Axes3D):
-        ax.add_collection3d(Line3DCollection(segments, colors=colors, linewidths=width))
+        ax.add_collection3d(Line3DCollection(segments, **look))
     else:
-        ax.add_collection(LineCollection(segments, colors=colors, linewidths=width, capstyle="round"))
+        ax.add_collection(LineCollection(segments, capstyle="round", **look))
         ax.autoscale_view()
 
 
-def _handle(name: str, shape: PointShape, color: Any) -> Any:
+def handle(name: str, shape: PointShape, color: Any) -> Any:
+    """What stands for a shape in a legend."""
     if isinstance(shape, Mesh):
         return Patch(color=color, label=name)
     if isinstance(shape, Curve):

@@ -19,7 +19,7 @@ from diffeo.viz.deform import grid
 from diffeo.viz.draw import colored, shapes
 from diffeo.viz.style import INK, LARGE, NORMAL, axis_names, caption
 from diffeo.viz.surface import section
-from diffeo.viz.view import Array, array, dominant_plane, face_plane, frame, scale_bar, visible
+from diffeo.viz.view import Array, array, dominant_plane, face_plane, frame, is_flat, remark, scale_bar, visible
 
 WIDTH, HEIGHT, SIDE, RIGHT = 14.0, 10.0, 3.65, 12.9
 """Inches: the figure, the side of a panel, where the rightmost panel ends."""
@@ -65,7 +65,7 @@ def registration(
         caption(course, "Fit")
         history(course, records)
     figure.text(0.75 / WIDTH, 0.955, title or "Registration", fontsize=LARGE + 3, color=INK)
-    figure.text(RIGHT / WIDTH, 0.955, _remark(source), fontsize=NORMAL, color=INK, ha="right")
+    figure.text(RIGHT / WIDTH, 0.955, remark(source), fontsize=NORMAL, color=INK, ha="right")
     return figure
 
 
@@ -75,17 +75,12 @@ def _axes(figure: Figure, left: float, bottom: float, width: float, **options: A
 
 
 def _panel(figure: Figure, left: float, d: int, both: Array) -> Axes:
-    if d < 3 or _is_flat(both):
+    if d < 3 or is_flat(both):
         return _axes(figure, left, 5.3, SIDE)
     ax = _axes(figure, left, 5.3, SIDE, projection="3d")
     assert isinstance(ax, Axes3D)
     face_plane(ax, dominant_plane(both.min(0), both.max(0)))
     return ax
-
-
-def _is_flat(x: Array) -> bool:
-    """Whether points (n, 3) lie in a plane z = constant, as plane shapes do when their format knows only space."""
-    return bool(np.ptp(x[:, 2]) <= 1e-6 * np.ptp(x, axis=0).max())
 
 
 def _widen(ax: Axes, x: Array) -> None:
@@ -110,7 +105,7 @@ def _map(figure: Figure, source: PointShape, moved: PointShape, phi: Diffeo) -> 
     ax.set_anchor("W")
     grid(ax, phi, lo, hi, 24)
     caption(ax, "Deformed grid" if d > 1 else "The map")
-    if d > 2 and not _is_flat(visible(source.x, 3)):
+    if d > 2 and not is_flat(visible(source.x, 3)):
         names = axis_names(d, range(d))
         caption(ax, f"Deformed grid: {names[plane[0]]}{names[plane[1]]} plane through the center")
     if d > 1:
@@ -135,10 +130,3 @@ def _overlay(ax: Axes, source: PointShape, moved: PointShape, phi: Diffeo, plane
     away = np.abs(x - middle)[:, normal].max(1, initial=0.0)
     close = np.argsort(away, kind="stable")[: min(int((away <= 0.03 * extent).sum()), 800)]
     ax.scatter(*y[close].T, s=5, color=INK, linewidths=0)
-
-
-def _remark(source: PointShape) -> str:
-    n, d = source.x.shape
-    kind = {Mesh: "vertices", Curve: "points"}.get(type(source), "points")
-    shown = f", the first {min(d, 3)} of {d} coordinates shown" if d > 3 else ""
-    return f"source: {n:,} {kind} in {d} dimension{'s' if d > 1 else ''}{shown}"

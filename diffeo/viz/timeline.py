@@ -27,9 +27,16 @@ class Timeline(NamedTuple):
         """How far each point is from where it began, shape (T, n)."""
         return np.linalg.norm(self.positions - self.positions[0], axis=2)
 
+    def split(self, n: int) -> tuple[Timeline, Timeline]:
+        """That of the first n points, and that of the others."""
+        return (
+            Timeline(self.times, self.positions[:, :n], self.logdet[:, :n]),
+            Timeline(self.times, self.positions[:, n:], self.logdet[:, n:]),
+        )
+
 
 @torch.no_grad()
-def timeline(phi: Diffeo, x: Tensor, moments: int = 25) -> Timeline:
+def timeline(phi: Diffeo, x: Tensor, moments: int = 25, *, measured: int | None = None) -> Timeline:
     """Follow points along a map.
 
     Moments are evenly spread over the length of the way, not over its layers: those of a descent become shorter and
@@ -39,6 +46,8 @@ def timeline(phi: Diffeo, x: Tensor, moments: int = 25) -> Timeline:
         phi: the map.
         x: points, shape (n, d), in its dtype and on its device.
         moments: T, at least 2: the first is the start, the last the end.
+        measured: only the first so many points say how long the way is, those of a shape among those of a grid that
+            goes along; by default all.
 
     Raises: ValueError for fewer moments.
     """
@@ -46,7 +55,7 @@ def timeline(phi: Diffeo, x: Tensor, moments: int = 25) -> Timeline:
         raise ValueError(f"a way is followed over 2 moments or more, and got {moments}.")
     path = np.stack([array(y) for y in phi.path(x)])
     logdet = _grown(phi, x, len(path))
-    length = np.r_[0.0, np.linalg.norm(np.diff(path, axis=0), axis=2).mean(1).cumsum()]
+    length = np.r_[0.0, np.linalg.norm(np.diff(path, axis=0), axis=2)[:, :measured].mean(1).cumsum()]
     times = np.linspace(0, 1, moments)
     if length[-1] == 0:  # nothing moves
         return Timeline(times, np.repeat(path[:1], moments, 0), np.repeat(logdet[:1], moments, 0))

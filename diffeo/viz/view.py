@@ -12,6 +12,7 @@ from mpl_toolkits.mplot3d import Axes3D
 from numpy.typing import NDArray
 from torch import Tensor
 
+from diffeo.shapes import Mesh, PointShape
 from diffeo.viz.style import INK, SMALL
 
 Array = NDArray[np.floating]
@@ -61,6 +62,19 @@ def dominant_plane(lo: Array, hi: Array) -> tuple[int, int]:
     return int(i), int(j)
 
 
+def is_flat(x: Array) -> bool:
+    """Whether points (n, 3) lie in a plane z = constant, as plane shapes do when their format knows only space."""
+    return bool(np.ptp(x[:, 2]) <= 1e-6 * np.ptp(x, axis=0).max())
+
+
+def remark(source: PointShape) -> str:
+    """How many points a shape has, and what of them is not shown."""
+    n, d = source.x.shape
+    kind = "vertices" if isinstance(source, Mesh) else "points"
+    shown = f", the first 3 of {d} coordinates shown" if d > 3 else ""
+    return f"source: {n:,} {kind} in {d} dimension{'s' if d > 1 else ''}{shown}"
+
+
 def face_plane(ax: Axes3D, plane: tuple[int, int], tilt: float = 20.0) -> None:
     """Turn a 3D view toward a coordinate plane, a little from the side and from above so that depth can be seen."""
     azimuth, upward = {(1, 2): (tilt, "z"), (0, 2): (tilt - 90, "z"), (0, 1): (tilt, "y")}[plane]
@@ -89,10 +103,10 @@ def _limits(ax: Axes3D, middle: Array, half: float) -> None:
     )
 
 
-def camera(ax: Axes3D) -> tuple[Array, Array]:
-    """Unit vectors, shape (3,), to the right and upward in a framed view; their product points at the viewer."""
-    _, right, up = _camera(ax, np.zeros((1, 3)))
-    return right / np.linalg.norm(right), up / np.linalg.norm(up)
+def projection(ax: Axes3D) -> tuple[Array, Array, Array]:
+    """Where x = 0 is seen in a parallel projection, in axes fractions, and those to the right and upward per unit."""
+    seen, right, up = _camera(ax, np.zeros((1, 3)))
+    return seen[0], right, up
 
 
 def _camera(ax: Axes3D, x: Array) -> tuple[Array, Array, Array]:
