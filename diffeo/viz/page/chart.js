@@ -17,7 +17,7 @@ function chart(section, data) {
     const axis = { gridcolor: colors.line, linecolor: colors.faint, ticks: "outside", tickcolor: colors.line, zeroline: false };
     return Plotly.react(box, traces, {
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", uirevision: "keep",
-      font: { color: colors.ink, family: "inherit", size: 12 }, margin: { l: 65, r: 15, t: 35, b: 50 },
+      font: { color: colors.ink, family: FONT, size: 12 }, margin: { l: 65, r: 15, t: 35, b: 50 },
       showlegend: traces.length > 1, legend: { orientation: "h", x: 1, xanchor: "right", y: 1, yanchor: "bottom" },
       xaxis: { ...axis, title: { text: data.xlabel } },
       yaxis: { ...axis, title: { text: data.ylabel }, type: data.log ? "log" : "linear", exponentformat: "power" },

@@ -25,6 +25,7 @@ class Chart(Panel):
         marks: places on the x axis with their names, drawn as dotted lines.
         colors: one per series; by default the palette's.
         points: whether the series are points without a line.
+        wide: whether it takes a row of its own where there is room for two.
 
     Raises: ValueError for series without values, or of two lengths.
     """
@@ -38,9 +39,9 @@ class Chart(Panel):
     marks: Mapping[float, str] = field(default_factory=dict)
     colors: Sequence[str] | None = None
     points: bool = False
+    wide: bool = False
     kind: ClassVar[str] = "chart"
     plotly: ClassVar[bool] = True
-    wide: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if not self.series:

@@ -18,7 +18,7 @@ from diffeo.viz.page.panel import Panel
 from diffeo.viz.page.table import written
 
 SUFFIXES = (".html", ".htm")
-SCRIPTS = ("page.js", "scene.js", "traces.js", "chart.js", "swipe.js")
+SCRIPTS = ("page.js", "scene.js", "controls.js", "traces.js", "chart.js", "swipe.js")
 
 # Whatever a page holds, a browser is told to load nothing from anywhere. Plotly compiles functions.
 POLICY = "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:"

@@ -34,7 +34,9 @@ MEANINGS: dict[str, tuple[str, str]] = {
     "inverse_error": (LENGTH, "how far φ⁻¹(φ(x)) is from x: the largest over points, the mean over images"),
     "inverse_error_max": (LENGTH, "the largest over images"),
     "step_error": (LENGTH, "largest move of a point when the time steps are doubled"),
-    "hamiltonian_drift": (ONE, "largest relative change of the energy along the path; an exact geodesic keeps it"),
+    "hamiltonian_drift": (ONE, "largest relative change of the energy along the path, which a geodesic keeps"),
+}
+COURSE: dict[str, tuple[str, str]] = {
     "iterations": (COUNT, "outer iterations, over all stages"),
     "seconds": ("s", "how long the registration took"),
     "converged": ("", "whether the last stage fell below its tolerance"),
@@ -48,11 +50,18 @@ MEANINGS: dict[str, tuple[str, str]] = {
 
 
 def figures_table(report: Mapping[str, Any]) -> Table:
-    """The report, with the meaning of every figure."""
-    known = [(name, report[name]) for name in MEANINGS if name in report]
-    others = [(name, value) for name, value in report.items() if name not in MEANINGS and not _nested(value)]
-    rows = [Row(name, value, *MEANINGS.get(name, ("", ""))) for name, value in known + others]
+    """How good the result is, with the meaning of every figure."""
+    rows = [Row(name, report[name], *MEANINGS[name]) for name in MEANINGS if name in report]
     return Table("Honest numbers", rows, "As in report.json. A dash stands where a figure has no meaning here.")
+
+
+def course_table(report: Mapping[str, Any]) -> Table:
+    """How the result was found, and whatever else the report holds."""
+    known = [Row(name, report[name], *COURSE[name]) for name in COURSE if name in report]
+    others = [
+        Row(name, value) for name, value in report.items() if name not in COURSE | MEANINGS and not _nested(value)
+    ]
+    return Table("How it was found", known + others, wide=False)
 
 
 def details(report: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 // What all panels share: numbers, plotly, the theme, and who draws which section.
 
 const ARRAYS = { float32: Float32Array, int32: Int32Array };
+const FONT = "Arial, Helvetica, sans-serif"; // plotly's text in space needs one by name
 const drawn = []; // functions that draw a plot again, in the colors of the theme
 
 function bytes(base64) {

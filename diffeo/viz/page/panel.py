@@ -24,7 +24,7 @@ class Panel(ABC):
     note: str
     kind: ClassVar[str]
     plotly: ClassVar[bool] = False
-    wide: ClassVar[bool] = True
+    wide: bool = True
 
     @abstractmethod
     def body(self) -> str:

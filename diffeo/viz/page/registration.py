@@ -10,7 +10,7 @@ from typing import Any
 from diffeo.core import Diffeo, Shape
 from diffeo.shapes import PointShape
 from diffeo.viz.page.document import check_page, write_page
-from diffeo.viz.page.figures import details, figures_table, fit_chart, verdict
+from diffeo.viz.page.figures import course_table, details, figures_table, fit_chart, verdict
 from diffeo.viz.page.panel import Panel
 from diffeo.viz.page.shapes import shape_scene
 
@@ -44,6 +44,7 @@ def registration_page(
     panels: list[Panel] = [*_views(source, target, moved, phi), figures_table(report)]
     if len(records):
         panels.append(fit_chart(records))
+    panels.append(course_table(report))
     return write_page(path, title or "Registration", panels, verdict(report), details(report))
 
 

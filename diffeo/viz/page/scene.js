@@ -14,6 +14,7 @@ function scene(section, data) {
   const draw = () => {
     const colors = theme();
     const scale = data.scales[state.color];
+    paint(section, layers, state.color, scale);
     const shown = layers.filter((layer) => layer.visible);
     const traces = shown.flatMap((layer) => layerTraces(layer, state.moment, state.color, scale, colors));
     return Plotly.react(box, [...traces, ...scaleTrace(flat, scale)], sceneLayout(data, flat, state, colors, box), config);
@@ -57,9 +58,9 @@ function sceneLayout(data, flat, state, colors, box) {
   const scale = data.scales[state.color];
   const layout = {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", uirevision: "keep",
-    font: { color: colors.ink, family: "inherit", size: 12 },
+    font: { color: colors.ink, family: FONT, size: 12 },
     margin: flat ? { l: 60, r: 20, t: 30, b: 50 } : { l: 0, r: 0, t: 0, b: 0 },
-    hoverlabel: { font: { family: "inherit" } },
+    hoverlabel: { font: { family: FONT } },
   };
   if (scale) layout.coloraxis = { ...colorAxis(state.color, scale, narrow, flat) };
   const axes = data.bounds[0].map((lo, k) => sceneAxis(lo, data.bounds[1][k], data.axes[k] ?? "", colors));
@@ -70,7 +71,7 @@ function sceneLayout(data, flat, state, colors, box) {
   const sides = data.bounds[0].map((lo, k) => Math.max(data.bounds[1][k] - lo, 1e-9));
   const longest = Math.max(...sides);
   const [x, y, z] = sides.map((side) => Math.max(side / longest, 0.02));
-  const reach = 1.55 * Math.max(1, 0.8 * Math.hypot(x, y, z)) * (narrow ? 1.15 : 1);
+  const reach = 1.1 * Math.hypot(x, y, z) * (narrow ? 1.3 : 1);
   const [ex, ey, ez] = data.eye.from.map((part) => part * reach);
   const [ux, uy, uz] = data.eye.up;
   layout.scene = {
@@ -95,76 +96,4 @@ function colorAxis(label, scale, narrow, flat) {
     ? { orientation: "h", y: flat ? -0.18 : 0, yanchor: flat ? "top" : "bottom", x: 0.5, len: 0.9, title: { text, side: "top" } }
     : { x: 1.01, len: 0.8, title: { text, side: "right" } };
   return { colorscale: stops, cmin, cmax, colorbar: { thickness: 14, outlinewidth: 0, ...place } };
-}
-
-function clock(data, state, draw) {
-  const last = data.times.length - 1;
-  const slider = element("input", { type: "range", min: 0, max: last, step: 1, value: state.moment });
-  slider.setAttribute("aria-label", data.clock);
-  const said = element("output");
-  const button = element("button", { type: "button" });
-  let playing = false;
-  const label = () => {
-    button.textContent = playing ? "❚❚ Pause" : "▶ Play";
-    const first = Math.min(Math.floor(state.moment), last);
-    const next = Math.min(first + 1, last);
-    const time = data.times[first] + (state.moment - first) * (data.times[next] - data.times[first]);
-    said.textContent = `${data.clock}: ${+time.toFixed(2)}`;
-  };
-  const show = (moment) => {
-    state.moment = moment;
-    slider.value = Math.round(moment);
-    label();
-    return draw();
-  };
-  const run = async () => {
-    let before = performance.now();
-    while (playing) {
-      const now = await new Promise(requestAnimationFrame);
-      if (!playing) break;
-      const moment = Math.min(last, state.moment + (Math.max(0, now - before) / 1000 / SECONDS) * last);
-      before = now;
-      await show(moment);
-      if (moment >= last) playing = false;
-    }
-    label();
-  };
-  button.addEventListener("click", () => {
-    playing = !playing;
-    if (playing && state.moment >= last) state.moment = 0;
-    label();
-    if (playing) run();
-  });
-  slider.addEventListener("input", () => {
-    playing = false;
-    show(Number(slider.value));
-  });
-  label();
-  return element("div", { className: "clock" }, button, slider, said);
-}
-
-function colorMenu(data, state, draw) {
-  const labels = Object.keys(data.scales);
-  if (!labels.length) return [];
-  const menu = element("select", {}, new Option("plain colors", ""), ...labels.map((label) => new Option(label, label)));
-  menu.value = state.color ?? "";
-  menu.addEventListener("change", () => {
-    state.color = menu.value || null;
-    draw();
-  });
-  return [element("label", {}, "color by ", menu)];
-}
-
-function switches(layers, draw) {
-  const boxes = layers.map((layer) => {
-    const tick = element("input", { type: "checkbox", checked: layer.visible });
-    tick.addEventListener("change", () => {
-      layer.visible = tick.checked;
-      draw();
-    });
-    const swatch = element("span", { className: `swatch ${layer.strokes ? layer.dash : "full"}` });
-    swatch.style.color = layer.color === "ink" ? "var(--ink)" : layer.color;
-    return element("label", {}, tick, swatch, layer.name);
-  });
-  return element("div", { className: "layers" }, ...boxes);
 }

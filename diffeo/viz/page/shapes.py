@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from diffeo.core import Diffeo
+from diffeo.core import Compose, Diffeo
 from diffeo.shapes import Curve, Mesh, PointShape
 from diffeo.viz.page.companions import grid_lines, ways
 from diffeo.viz.page.scene import Layer, Scene
@@ -63,7 +63,7 @@ def shape_scene(source: PointShape, target: PointShape, phi: Diffeo) -> Scene:
     shown = source.x[torch.as_tensor(before.rows, device=source.x.device)]
     moments = int(np.clip(NUMBERS // len(shown), FEWEST, MOMENTS))
     if d == 1:
-        return _rising(timeline(phi, shown, moments), visible(target.x, 1)[:, 0])
+        return _rising(timeline(phi, shown, moments), visible(target.x, 1)[:, 0], _note(source, phi, before, 1))
     width = _width(source, target, phi)
     lines, edges = grid_lines(source.x, width, LINES[width])
     way, grid = timeline(phi, torch.cat([shown, lines]), moments, measured=len(shown)).split(len(shown))
@@ -78,7 +78,7 @@ def shape_scene(source: PointShape, target: PointShape, phi: Diffeo) -> Scene:
         "The source on its way to the target",
         [lattice, *ends, moved, ways(way.positions[..., :width])],
         way.times,
-        _note(source, before, width),
+        _note(source, phi, before, width),
         [_letter(name) for name in axis_names(d, range(width))],
         clock="part of the way",
         color=telling(way).label(way),
@@ -88,7 +88,7 @@ def shape_scene(source: PointShape, target: PointShape, phi: Diffeo) -> Scene:
 def _ends(start: Array, before: Seen, goal: Array, after: Seen) -> list[Layer]:
     """Source and target, which stay where they are; of surfaces only the target, which one looks through."""
     solid = before.faces is not None
-    look = {"opacity": 0.35 if solid else 1.0, "size": 4.0 if before.edges is None else None}
+    look = {"opacity": 0.2 if solid else 1.0, "size": 4.0 if before.edges is None else None}
     return [
         Layer("source", start, ROLES["source"], **before.joined, **look, dash="dot", visible=not solid),
         Layer("target", goal[:, after.rows], ROLES["target"], **after.joined, **look, dash="dash"),
@@ -104,7 +104,7 @@ def _moved(way: Timeline, positions: Array, before: Seen) -> Layer:
     )
 
 
-def _rising(way: Timeline, goal: Array) -> Scene:
+def _rising(way: Timeline, goal: Array, note: str) -> Scene:
     """Points on a line: their position to the right, the part of the way upward."""
     height = np.broadcast_to(way.times[:, None], way.positions.shape[:2])
     positions = np.stack([way.positions[..., 0], height], 2)
@@ -115,7 +115,7 @@ def _rising(way: Timeline, goal: Array) -> Scene:
         "The source on its way to the target",
         [ways(positions, visible=True), *ends, _moved(way, positions, before)],
         way.times,
-        "Positions to the right; the part of the way that is done, upward.",
+        f"Positions to the right, the part of the way that is done upward. {note}",
         ("x", "part of the way"),
         clock="part of the way",
         color=telling(way).label(way),
@@ -133,11 +133,14 @@ def _width(source: PointShape, target: PointShape, phi: Diffeo) -> int:
     return 2 if is_flat(every) else 3
 
 
-def _note(source: PointShape, shown: Seen, width: int) -> str:
+def _note(source: PointShape, phi: Diffeo, shown: Seen, width: int) -> str:
+    """How to look at it, and what is not shown of it."""
     n, d = source.x.shape
     words = ["Drag to turn, scroll to zoom." if width == 3 else "Drag a box to zoom, double-click to go back."]
     if width == 3:
         words.append("The grid lies in a plane through the center of the source.")
+    if isinstance(phi, Compose):
+        words.append("First comes the motion that aligns the shapes.")
     if d > 3:
         words.append(f"The first 3 of {d} coordinates are shown.")
     if len(shown.rows) < n:

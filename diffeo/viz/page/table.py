@@ -29,11 +29,13 @@ class Table(Panel):
         title: what it shows.
         rows: name, value, unit or "", meaning.
         note: how to read it.
+        wide: whether it takes a row of its own where there is room for two.
     """
 
     title: str
     rows: Sequence[tuple[str, Any, str, str]]
     note: str = ""
+    wide: bool = True
     kind: ClassVar[str] = "table"
 
     def body(self) -> str:
@@ -46,9 +48,10 @@ class Table(Panel):
 def _row(row: Row) -> str:
     exact = "" if row.value is None else escape(str(row.value))
     unit = escape(row.unit) if row.value is not None else ""
+    kind = "value word" if isinstance(row.value, str) else "value"
     return (
         f'<tr data-name="{escape(row.name)}"><th scope="row">{escape(row.name)}</th>'
-        f'<td class="value" data-value="{exact}">{written(row.value)}</td>'
+        f'<td class="{kind}" data-value="{exact}">{written(row.value)}</td>'
         f'<td class="unit">{unit}</td><td class="meaning">{escape(row.meaning)}</td></tr>'
     )
 
