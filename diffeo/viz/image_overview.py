@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -14,9 +13,10 @@ from matplotlib.figure import Figure
 from diffeo.core import Diffeo
 from diffeo.shapes import Image, PointShape
 from diffeo.viz.curves import history
+from diffeo.viz.differences import compared, root_mean_square, unit
 from diffeo.viz.image_words import MASK, Panels, bar_below, head, legend, names, note, orient
-from diffeo.viz.images import Window, intensity, pixels, reach, show, signed, tiled, window
-from diffeo.viz.layout import PANELS, Layout, arranged
+from diffeo.viz.images import Window, pixels, reach, show, signed, tiled, window
+from diffeo.viz.layout import FOOT, PANELS, Layout, arranged
 from diffeo.viz.marks import link, mark
 from diffeo.viz.planes import Plane, planes
 from diffeo.viz.style import DIVERGING, INK, ROLES, caption
@@ -25,8 +25,6 @@ from diffeo.viz.warps import lines, logdet_label, pulled, spacing
 
 FAINTNESS = 0.25
 """Of the picture under the grid."""
-ALIKE = 2.0
-"""Images whose ranges differ by no more than this factor are subtracted as they are."""
 
 
 class View(NamedTuple):
@@ -67,7 +65,7 @@ def image_registration(
     Returns: a figure about 16 by 10 inches, not registered with pyplot; ``figure.savefig("report.png", dpi=110)``.
     """
     drawn = planes(target)
-    layout = arranged([plane.size for plane in drawn], course=len(records) > 0)
+    layout = arranged([plane.size for plane in drawn], FOOT if len(records) else 0.0)
     figure = Figure(figsize=(layout.total_width, layout.total_height), facecolor="white")
     axes = {
         name: [figure.add_axes(layout.place(*layout.panel(name, k, plane.size))) for k, plane in enumerate(drawn)]
@@ -76,13 +74,16 @@ def image_registration(
     black_to_white = window(source), window(target)
     views = [_view(plane, source, target, moved, *black_to_white) for plane in drawn]
     _images(axes, views)
-    _differences(figure, layout, axes, views, _unit(*black_to_white))
+    _differences(figure, layout, axes, views, unit(*black_to_white))
     _map(figure, layout, axes, views, phi)
     _marks(axes, drawn, phi, points)
     _mask(axes["Fixed"], drawn, target)
     orient(axes["Fixed"], drawn)
     head(figure, layout, title, source, target)
     names(figure, layout)
+    note(figure, layout, "Moving", "on the fixed grid,\nbefore φ")
+    note(figure, layout, "Moved", "φ · moving = moving ∘ φ⁻¹")
+    note(figure, layout, "Checkerboard", "fixed (upper left)\nand moved in turn")
     legend(figure, bool(points), target.mask is not None)
     if len(records):
         course = figure.add_axes(layout.place(*layout.course))
@@ -95,18 +96,8 @@ def _view(plane: Plane, source: Image, target: Image, moved: Image, moving: Wind
     images = [plane.of(image) for image in (target, source, moved)]
     levels = (fixed, moving, moving)
     shown = [pixels(values, window, plane) for values, window in zip(images, levels, strict=True)]
-    grey = [intensity(values) for values in images]
-    if not _alike(moving, fixed):
-        grey = [(g - window.low) / window.width for g, window in zip(grey, levels, strict=True)]
-    return View(plane, shown[0], shown[1], shown[2], grey[1] - grey[0], grey[2] - grey[0])
-
-
-def _alike(a: Window, b: Window) -> bool:
-    return max(a.width, b.width) <= ALIKE * min(a.width, b.width)
-
-
-def _unit(a: Window, b: Window) -> str:
-    return "intensity" if _alike(a, b) else "each in its own range"
+    before, after = (compared(values, images[0], (moving, fixed)) for values in images[1:])
+    return View(plane, shown[0], shown[1], shown[2], before, after)
 
 
 def _images(axes: Panels, views: Sequence[View]) -> None:
@@ -122,13 +113,9 @@ def _differences(figure: Figure, layout: Layout, axes: Panels, views: Sequence[V
     for k, view in enumerate(views):
         signed(axes["Difference before"][k], view.plane, view.before, limit)
         signed(axes["Difference after"][k], view.plane, view.after, limit)
-    before, after = (_root_mean_square([getattr(view, name) for view in views]) for name in ("before", "after"))
+    before, after = (root_mean_square([getattr(view, name) for view in views]) for name in ("before", "after"))
     label = f"image − fixed ({unit}); RMS {before:.3g} → {after:.3g}"
     bar_below(figure, layout, axes, ("Difference before", "Difference after"), label)
-
-
-def _root_mean_square(values: Sequence[Array]) -> float:
-    return float(np.sqrt(np.mean(np.concatenate([v.ravel() for v in values]) ** 2)))
 
 
 def _map(figure: Figure, layout: Layout, axes: Panels, views: Sequence[View], phi: Diffeo) -> None:

@@ -12,7 +12,7 @@ from matplotlib.transforms import ScaledTranslation
 
 from diffeo.shapes import Image
 from diffeo.viz.images import ends
-from diffeo.viz.layout import PANELS, Layout
+from diffeo.viz.layout import Layout
 from diffeo.viz.planes import Plane, space_of
 from diffeo.viz.style import FAINT, INK, LARGE, NORMAL, ROLES, SKY, SMALL
 from diffeo.viz.view import round_length
@@ -35,25 +35,23 @@ def head(figure: Figure, layout: Layout, title: str | None, source: Image, targe
     x, y, *_ = layout.place(MARGIN, 0.32, 0.0, 0.0)
     figure.text(x, y, name, fontsize=min(LARGE + 3, fitting), color=INK, va="center")
     x, y, *_ = layout.place(MARGIN, 0.6, 0.0, 0.0)
-    remark = f"fixed: {_remark(target)}     moving: {_remark(source)}"
-    figure.text(x, y, remark, fontsize=NORMAL, color=INK, va="center")
+    both = f"fixed: {remark(target)}     moving: {remark(source)}"
+    figure.text(x, y, both, fontsize=NORMAL, color=INK, va="center")
 
 
-def _remark(image: Image) -> str:
+def remark(image: Image) -> str:
+    """How large an image is, and how fine."""
     points, steps = (" × ".join(f"{n:.4g}" for n in numbers) for numbers in (image.grid.shape, image.grid.spacing))
     channels = f", mean of {len(image.values)} channels" if len(image.values) not in (1, 3) else ""
     return f"{points} points, {steps} {space_of(image).unit} apart{channels}"
 
 
 def names(figure: Figure, layout: Layout) -> None:
-    """Titles of the panels; below some of them what they show."""
-    for name in PANELS:
+    """Titles of the panels."""
+    for name in layout.panels:
         left, top, width, _ = layout.room(name, 0)
         x, y, *_ = layout.place(left + width / 2, top - 0.09, 0.0, 0.0)
         figure.text(x, y, name, fontsize=LARGE, color=INK, ha="center", va="bottom")
-    note(figure, layout, "Moving", "on the fixed grid,\nbefore φ")
-    note(figure, layout, "Moved", "φ · moving = moving ∘ φ⁻¹")
-    note(figure, layout, "Checkerboard", "fixed (upper left)\nand moved in turn")
 
 
 def note(figure: Figure, layout: Layout, panel: str, text: str) -> None:

@@ -13,6 +13,8 @@ PANELS = (
 LEFT, RIGHT, GAP = 0.65, 0.3, 0.09
 TOP, CAPTION, STRIP, COURSE, BOTTOM = 0.8, 0.3, 0.62, 2.0, 0.6
 """Inches: header, title of a panel, what is written below one, the course of the fit and what is below it."""
+FOOT = CAPTION + COURSE + BOTTOM
+"""Inches: what is below the panels, where there is a course of the fit."""
 NARROWEST, LOWEST = 1.75, 0.9
 """Inches: room that a panel has at least, for its title and the name of its row."""
 
@@ -28,14 +30,16 @@ class Layout:
         scale: inches per length unit, the same in all panels.
         width: the room for a panel.
         rows: the height of the room for each row of a band.
-        with_course: whether the course of the fit is drawn below the panels.
+        foot: the height of what is drawn below the panels, over their whole width; 0 for nothing.
+        panels: their names, in the order in which they are read.
     """
 
     columns: int
     scale: float
     width: float
     rows: tuple[float, ...]
-    with_course: bool
+    foot: float = 0.0
+    panels: tuple[str, ...] = PANELS
 
     @property
     def total_width(self) -> float:
@@ -45,24 +49,25 @@ class Layout:
     @property
     def total_height(self) -> float:
         """That of the figure."""
-        return self._foot + (CAPTION + COURSE + BOTTOM if self.with_course else 0.0)
+        return self._end + self.foot
 
     @property
     def course(self) -> Box:
-        """Room for the course of the fit: left, top, width, height."""
-        return LEFT + 0.1, self._foot + CAPTION, self.total_width - LEFT - 0.1 - RIGHT, COURSE
+        """Room for the course of the fit, in the foot: left, top, width, height."""
+        left = LEFT + 0.1
+        return left, self._end + CAPTION, self.total_width - left - RIGHT, self.foot - CAPTION - BOTTOM
 
     @property
     def _band(self) -> float:
         return CAPTION + sum(self.rows) + GAP * (len(self.rows) - 1) + STRIP
 
     @property
-    def _foot(self) -> float:
-        return TOP + self._band * (len(PANELS) // self.columns)
+    def _end(self) -> float:
+        return TOP + self._band * (len(self.panels) // self.columns)
 
     def room(self, panel: str, row: int) -> Box:
         """Room for a panel: left, top, width, height; the row after the last one is the strip below the band."""
-        band, column = divmod(PANELS.index(panel), self.columns)
+        band, column = divmod(self.panels.index(panel), self.columns)
         top = TOP + band * self._band + CAPTION + sum(self.rows[:row]) + GAP * row
         height = self.rows[row] if row < len(self.rows) else STRIP - GAP
         return LEFT + column * (self.width + GAP), top, self.width, height
@@ -79,14 +84,33 @@ class Layout:
         return left / w, 1 - (top + height) / h, width / w, height / h
 
 
-def arranged(sizes: Sequence[tuple[float, float]], course: bool) -> Layout:
+def arranged(sizes: Sequence[tuple[float, float]], foot: float = 0.0) -> Layout:
     """Two bands of four panels for one plane, one band of eight for several.
 
     Args:
         sizes: width and height of each plane, in length units.
-        course: whether there is a course of the fit.
+        foot: the height of what is drawn below, in inches.
     """
-    columns, widest, tallest = (4, 3.2, 3.0) if len(sizes) == 1 else (8, 1.83, 4.0)
+    return fitted(sizes, PANELS, 4, 3.2, 3.0, foot) if len(sizes) == 1 else fitted(sizes, PANELS, 8, 1.83, 4.0, foot)
+
+
+def fitted(
+    sizes: Sequence[tuple[float, float]],
+    panels: tuple[str, ...],
+    columns: int,
+    widest: float,
+    tallest: float,
+    foot: float = 0.0,
+) -> Layout:
+    """Panels as large as they may be.
+
+    Args:
+        sizes: width and height of each plane, in length units.
+        panels: their names.
+        columns: panels beside each other, a divisor of their number.
+        widest, tallest: inches that a panel has at most.
+        foot: the height of what is drawn below, in inches.
+    """
     scale = min(widest / max(w for w, _ in sizes), tallest / max(h for _, h in sizes))
     width = max(NARROWEST, *(scale * w for w, _ in sizes))
-    return Layout(columns, scale, width, tuple(max(LOWEST, scale * h) for _, h in sizes), course)
+    return Layout(columns, scale, width, tuple(max(LOWEST, scale * h) for _, h in sizes), foot, panels)

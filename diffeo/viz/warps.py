@@ -13,6 +13,7 @@ from torch import Tensor
 
 from diffeo.backends.grids import loops_for
 from diffeo.core import Diffeo
+from diffeo.grid import Grid
 from diffeo.shapes import Image
 from diffeo.viz.images import frame, label, reach, signed
 from diffeo.viz.planes import Plane, planes
@@ -37,20 +38,28 @@ class Pulled(NamedTuple):
 
 
 def pulled(phi: Diffeo, plane: Plane) -> Pulled:
-    """φ⁻¹ on a plane, and on the planes next to it for the derivatives.
+    """φ⁻¹ on a plane, and on the planes next to it for the derivatives."""
+    plane = dataclasses.replace(plane, most=min(plane.most, MOST_MAPPED))
+    with torch.no_grad():
+        return as_seen(plane, phi.pullback(thick(plane)).cpu().double())
+
+
+def thick(plane: Plane) -> Grid:
+    """The points of a plane as it is drawn, and those next to it."""
+    return plane.slab(1).shrunk(plane.factors)
+
+
+def as_seen(plane: Plane, u: Tensor) -> Pulled:
+    """A displacement u, shape (d, *thick(plane).shape), in steps: φ⁻¹(Ai) = A(i + u), float64.
 
     log det Dφ(φ⁻¹(y)) = −log det Dφ⁻¹(y), by central differences of the points that are drawn; a point is folded where
     one of the determinants of one-sided differences is not positive (the central one overlooks folds).
     """
-    plane = dataclasses.replace(plane, most=min(plane.most, MOST_MAPPED))
-    grid = plane.slab(1).shrunk(plane.factors)
-    with torch.no_grad():
-        u = phi.pullback(grid).cpu().double()
-    level = min(1, plane.level) if plane.across is not None else 0
     determinant = torch.linalg.det(_jacobians(u))
     folded = torch.minimum(determinant, loops_for(u).corner_determinants(u.contiguous())) <= 0
     logdet = torch.where(folded, torch.nan, -determinant.log())
-    index = grid.indices(u) + u
+    level = min(1, plane.level) if plane.across is not None else 0
+    index = thick(plane).indices(u) + u
     origin = np.stack(
         [
             side.at(plane.laid_out(index[side.axis, None] * factor + (factor - 1) / 2, level)[0])
@@ -107,7 +116,7 @@ def spacing(maps: Sequence[Pulled]) -> float:
     return round_length((max(ranges) or 1.0) / LINES)
 
 
-def lines(ax: Axes, found: Pulled, step: float) -> None:
+def lines(ax: Axes, found: Pulled, step: float, color: str = BLUE) -> None:
     """The lines where a coordinate of φ⁻¹ is a multiple of ``step``."""
     for x in found.origin:
         if min(x.shape) < 2:
@@ -115,7 +124,7 @@ def lines(ax: Axes, found: Pulled, step: float) -> None:
         first, last = np.ceil(np.nanmin(x) / step), np.floor(np.nanmax(x) / step)
         if last >= first:
             levels = step * np.arange(first, last + 1)
-            ax.contour(*found.plane.ticks, x, levels=levels, colors=BLUE, linewidths=0.5, linestyles="solid")
+            ax.contour(*found.plane.ticks, x, levels=levels, colors=color, linewidths=0.5, linestyles="solid")
     frame(ax, found.plane)
 
 

@@ -8,10 +8,12 @@ from typing import Any
 from diffeo.core import Diffeo, Shape
 from diffeo.shapes import PointShape
 from diffeo.viz.film import Film
+from diffeo.viz.films.images import ImageFilm
 from diffeo.viz.films.line import LineFilm
 from diffeo.viz.films.plane import PlaneFilm
 from diffeo.viz.films.shapes import ShapeFilm
 from diffeo.viz.films.space import SpaceFilm
+from diffeo.viz.parts import images_of, pairs_of
 from diffeo.viz.quantities import Quantity
 from diffeo.viz.view import is_flat, visible
 
@@ -22,7 +24,7 @@ def registration_film(
     """The film of a registration, whatever its shapes are.
 
     Args:
-        source: before.
+        source: before; of a compound its first image is shown, and all points, curves and surfaces on it.
         target: what it was registered to, of the same kind or another that the loss compares.
         moved: φ · source.
         phi: the map, in the dtype and on the device of the source.
@@ -31,6 +33,9 @@ def registration_film(
 
     Raises: ValueError for shapes of which there are no films, and for fewer moments.
     """
+    moving, fixed = images_of(source), images_of(target)
+    if moving and fixed:
+        return ImageFilm(moving[0], fixed[0], phi, points=pairs_of(source, target), moments=moments)
     if isinstance(source, PointShape) and isinstance(target, PointShape):
         return shape_film(source, target, phi, moments=moments)
     raise ValueError(f"there is no film of a {type(source).__name__} that goes to a {type(target).__name__}.")
