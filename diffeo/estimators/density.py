@@ -270,21 +270,75 @@ class DensityFlow(DensityMixin, TransformerMixin, BaseEstimator):
         """
         from diffeo.viz.density_overview import density_overview
 
+        rows, c, given = self._pictured(X, context, "plot")
+        if self.n_context_:
+            drawn = self.sample(1, given[some(len(rows), SHOWN)], random_state=0)
+        else:
+            drawn = self.sample(SHOWN if rows.shape[1] > 2 else min(len(rows), SHOWN), random_state=0)
+        report = report or self.report_ or density_report(self.law_, torch.tensor(np.hstack([rows, c])))
+        x, y, course = torch.tensor(rows), torch.tensor(drawn), self.history_.records
+        return density_overview(self.law_, x, y, report, course, names=self._names() or names, title=title)
+
+    def animate(
+        self,
+        path: str | Path,
+        X: Any = None,
+        context: Any = None,
+        *,
+        moments: int = 25,
+        seconds: float = 4.0,
+        dpi: float = 80,
+        names: Sequence[str] = (),
+        title: str | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Path:
+        """A film: rows are carried to the base, then draws of the base become draws of the density.
+
+        Behind them is the density that each moment has: computed for one and two columns, told by draws for more, of
+        which the first four are shown in pairs. Coordinates are those of the flow, standardized.
+
+        Args:
+            path: ends in .gif, or in .mp4 where ffmpeg is on the system.
+            X: rows, shape (n, d); those of the fit (2,000 of them at most) if left out. 400 of them are seen.
+            context: of these rows, shape (n, k), where there is one.
+            moments: frames on the way there, and as many on the way back.
+            seconds: of the way there, and of the way back.
+            dpi: pixels per inch; a film is about 6 inches wide.
+            names: of the columns, if the fit was told none.
+            title: written above.
+            progress: called with the frames that are drawn and how many there are.
+
+        Returns: the path.
+        Raises: ValueError for another suffix, numbers that make no film, and without rows, if the density comes from a
+            file: files do not keep the rows.
+        """
+        from diffeo.viz.film import check_film, write_film
+        from diffeo.viz.films.density import DensityFilm
+
+        check_film(Path(path), seconds, dpi)
+        film = DensityFilm(self._way(X, context, moments, names, "animate"), title)
+        return write_film(film, path, seconds=2 * seconds, back=False, dpi=dpi, progress=progress)
+
+    def _way(self, X: Any, context: Any, moments: int, names: Sequence[str], who: str) -> Any:
+        """Rows and draws between the density and its base."""
+        from diffeo.viz.density_way import density_way
+
+        rows, c, _ = self._pictured(X, context, who)
+        names = list(self._names() or names)
+        if names:
+            names += ["context"] if self.n_context_ == 1 else [f"context {k + 1}" for k in range(self.n_context_)]
+        return density_way(self.law_, torch.tensor(np.hstack([rows, c])), moments=moments, names=names)
+
+    def _pictured(self, X: Any, context: Any, who: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rows for pictures, shape (n, d), their context as the law knows it, shape (n, k), and as it was given."""
         check_is_fitted(self, "law_")
         if X is None:
             if not hasattr(self, "rows_"):
-                raise ValueError("plot expects rows: this density was loaded from a file, which keeps none.")
+                raise ValueError(f"{who} expects rows: this density was loaded from a file, which keeps none.")
             X, context = self.rows_
-        rows = self._checked(X)
-        given = self._context(context, len(rows))
-        if self.n_context_:
-            chosen = np.asarray(context, dtype=np.float64)[some(len(rows), SHOWN)]
-            drawn = self.sample(1, chosen, random_state=0)
-        else:
-            drawn = self.sample(SHOWN if rows.shape[1] > 2 else min(len(rows), SHOWN), random_state=0)
-        report = report or self.report_ or density_report(self.law_, torch.tensor(np.hstack([rows, given])))
-        x, y, course = torch.tensor(rows), torch.tensor(drawn), self.history_.records
-        return density_overview(self.law_, x, y, report, course, names=self._names() or names, title=title)
+        rows, frame = self._checked(X), Frame(**self.frame_)
+        check_within(rows, frame.low, frame.high, type(self).__name__, self._names())
+        return rows, self._context(context, len(rows)), np.asarray(context, dtype=np.float64)
 
     def _recipe(self) -> DensityRecipe:
         """What is asked for, and the defaults of the rest. Raises ValueError for what makes no sense."""
@@ -339,7 +393,7 @@ class DensityFlow(DensityMixin, TransformerMixin, BaseEstimator):
         return X
 
     def _names(self) -> list[str]:
-        return [str(name) for name in getattr(self, "feature_names_in_", [])]
+        return [str(name) for name in getattr(self, "feature_names_in_", getattr(self, "names_", []))]
 
     def _tensor(self, rows: np.ndarray) -> Tensor:
         return torch.from_numpy(rows).to(getattr(torch, self.dtype))

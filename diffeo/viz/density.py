@@ -199,10 +199,14 @@ def _curve(
 
 def on_grid(law: Law | Callable[[Tensor], Tensor], lo: Tensor, hi: Tensor, cells: int = CELLS) -> Array:
     """p at the centers of cells, shape (cells, cells)."""
+    return array(log_density(law, cells_of(lo, hi, cells)).exp()).reshape(cells, cells)
+
+
+def cells_of(lo: Tensor, hi: Tensor, cells: int) -> Tensor:
+    """The centers of the cells of a box of the plane, shape (cells², 2), the second coordinate going round first."""
     step = (hi - lo) / cells
     x, y = (lo[k] + step[k] * (torch.arange(cells, device=lo.device).to(lo) + 0.5) for k in range(2))
-    p = log_density(law, torch.stack(torch.meshgrid(x, y, indexing="ij"), -1).reshape(-1, 2)).exp()
-    return array(p).reshape(cells, cells)
+    return torch.stack(torch.meshgrid(x, y, indexing="ij"), -1).reshape(-1, 2)
 
 
 def bright(p: Array) -> float:
