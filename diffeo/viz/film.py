@@ -18,7 +18,7 @@ from PIL import Image
 from diffeo.io.atomic import replacing
 
 Frame = NDArray[np.uint8]  # shape (height, width, 3)
-COLORS = 255  # of a GIF, for all frames together: colors that change from frame to frame flicker
+COLORS = 255  # of a GIF, beside white, for all frames together: colors that change from frame to frame flicker
 PROOFS = 9  # frames whose colors are looked at
 SUFFIXES = (".gif", ".mp4")
 REST = 0.8  # seconds that the first and the last moment are shown
@@ -106,7 +106,9 @@ def _pixels(figure: Figure, dpi: float) -> Frame:
 def _gif(path: Path, frames: Sequence[Frame], order: Sequence[int], durations: Sequence[float]) -> None:
     """One palette for all, the same colors for the same things; milliseconds are multiples of ten in a GIF."""
     proofs = [frames[k] for k in np.unique(np.linspace(0, len(frames) - 1, PROOFS).astype(int))]
-    palette = Image.fromarray(np.concatenate(proofs)).quantize(COLORS, method=Image.Quantize.MAXCOVERAGE, kmeans=1)
+    found = Image.fromarray(np.concatenate(proofs)).quantize(COLORS, method=Image.Quantize.MAXCOVERAGE, kmeans=1)
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([*(found.getpalette() or [])[: 3 * COLORS], 255, 255, 255])  # paper stays white
     few = [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     first, *others = (few[k] for k in order)
     pauses = [max(20, round(100 * duration) * 10) for duration in durations]
