@@ -48,11 +48,11 @@ class Outcome:
     cpu: float
 
 
-def toy(name: str) -> Task:
-    """Points of a law, always the same."""
-    seed = torch.Generator().manual_seed(list(TOYS).index(name))
+def toy(name: str, draw: int = 0) -> Task:
+    """Points of a law, always the same in each draw."""
+    seed = torch.Generator().manual_seed(list(TOYS).index(name) + len(TOYS) * draw)
     x = TOYS[name](shift=torch.zeros(2, dtype=torch.float64)).sample(11_000, seed).numpy()
-    return Task(name, x[:5000], x[5000:6000], x[6000:])
+    return Task(f"{name}-{draw}" if draw else name, x[:5000], x[5000:6000], x[6000:])
 
 
 def rows_of(name: str, data: Path) -> np.ndarray | None:
@@ -138,12 +138,14 @@ def report(title: str, found: dict[str, np.ndarray], cpu: dict[str, float]) -> N
     print(f"\n{title}\n" + table(["", "held-out NLL", f"less {BEST_PEER}'s", f"less {OURS}'s", "CPU-s"], rows) + "\n")
 
 
-def on_toy(name: str, runs: Runs) -> None:
-    """Differences over test points."""
-    found = {model: outcomes[0] for model, outcomes in runs.outcomes(iter([toy(name)])).items()}
-    truth = {"the law itself": -TOYS[name]().log_prob(torch.as_tensor(toy(name).test)).numpy()}
-    losses = truth | {model: -outcome.values for model, outcome in found.items()}
-    cpu = {"the law itself": 0.0} | {model: outcome.cpu for model, outcome in found.items()}
+def on_toy(name: str, draws: int, runs: Runs) -> None:
+    """Differences over test points, of all draws together."""
+    tasks = [toy(name, draw) for draw in range(draws)]
+    found = runs.outcomes(iter(tasks))
+    truth = [-TOYS[name]().log_prob(torch.as_tensor(task.test)).numpy() for task in tasks]
+    losses = {"the law itself": np.concatenate(truth)}
+    losses |= {model: -np.concatenate([one.values for one in outcomes]) for model, outcomes in found.items()}
+    cpu = {"the law itself": 0.0} | {model: float(np.mean([one.cpu for one in outs])) for model, outs in found.items()}
     report(f"{name}, entropy {TOYS[name]().entropy:.3f}", losses, cpu)
 
 
@@ -175,6 +177,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--toys", nargs="*", default=list(TOYS), choices=list(TOYS), help="which of them")
     parser.add_argument("--tables", nargs="*", default=list(TABLES), choices=TABLES, help="which of them")
     parser.add_argument("--splits", type=int, default=10, help="how many of the ten splits of a table")
+    parser.add_argument("--draws", type=int, default=1, help="of the toys: other points of the same laws")
     parser.add_argument("--models", nargs="*", default=names, choices=names, help="who takes part")
     parser.add_argument("--seconds", type=float, default=60.0, help="for a fit: CPU time of one thread")
     parser.add_argument("--cache", type=Path, help="a folder that keeps what the others found")
@@ -183,7 +186,7 @@ def main(arguments: list[str]) -> None:
     warnings.simplefilter("ignore")  # peers are stopped where the time is over
     runs = Runs(available(options.models), options.seconds, options.cache)
     for name in options.toys:
-        on_toy(name, runs)
+        on_toy(name, options.draws, runs)
     for name in options.tables:
         rows = rows_of(name, Path(options.data))
         if rows is None:
