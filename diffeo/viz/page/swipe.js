@@ -4,11 +4,14 @@ function swipe(section, data) {
   const stack = section.querySelector(".stack");
   const [right, left] = ["right", "left"].map((side) => stack.querySelector(`img.${side}`));
   const names = Object.keys(data.pictures);
-  const state = { left: data.shown[0], right: data.shown[1], slice: data.start };
+  const state = { left: data.shown[0], right: data.shown[1], moment: data.start };
   const show = () => {
+    const slice = Math.round(state.moment);
     for (const [side, image] of [["left", left], ["right", right]]) {
-      image.src = data.pictures[state[side]][state.slice];
-      image.alt = `${state[side]}, ${data.slices[state.slice]}`;
+      const pictures = data.pictures[state[side]];
+      const source = pictures[Math.min(slice, pictures.length - 1)];
+      if (image.getAttribute("src") !== source) image.src = source;
+      image.alt = `${state[side]}, ${data.slices[slice]}`;
       stack.querySelector(`.name.${side}`).textContent = state[side];
     }
   };
@@ -19,7 +22,7 @@ function swipe(section, data) {
   stack.append(bar);
   section.querySelector(".controls").append(
     ...(names.length > 2 ? ["left", "right"].map((side) => pictureMenu(side, names, state, show)) : []),
-    ...(data.slices.length > 1 ? [sliceSlider(data, state, show)] : []),
+    ...(data.times ? [clock(data, state, show)] : data.slices.length > 1 ? [sliceSlider(data, state, show)] : []),
   );
   show();
   move();
@@ -36,12 +39,12 @@ function pictureMenu(side, names, state, show) {
 }
 
 function sliceSlider(data, state, show) {
-  const slider = element("input", { type: "range", min: 0, max: data.slices.length - 1, step: 1, value: state.slice });
+  const slider = element("input", { type: "range", min: 0, max: data.slices.length - 1, step: 1, value: state.moment });
   slider.setAttribute("aria-label", "slice");
-  const said = element("output", { textContent: data.slices[state.slice] });
+  const said = element("output", { textContent: data.slices[state.moment] });
   slider.addEventListener("input", () => {
-    state.slice = Number(slider.value);
-    said.textContent = data.slices[state.slice];
+    state.moment = Number(slider.value);
+    said.textContent = data.slices[state.moment];
     show();
   });
   return element("div", { className: "clock" }, slider, said);

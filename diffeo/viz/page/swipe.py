@@ -15,7 +15,9 @@ from PIL import Image
 from diffeo.viz.page.panel import Panel
 
 Pictures = NDArray[np.uint8]
-"""Shape (slices, h, w) in grey, or (slices, h, w, 3) in color; row 0 is at the top."""
+"""Shape (slices, h, w) in grey, or (slices, h, w, 3) in color; row 0 is at the top. One slice may stand for all."""
+QUALITY = 88
+"""Of colors, which are WebP: a third of the bytes, and no difference that one sees."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +32,11 @@ class Swipe(Panel):
         others: more of the same size by name; menus then choose what is left and right.
         aspect: height of a pixel, relative to its width.
         slices: what the slider says of each slice, say "z = 12 mm"; by default their numbers.
-        start: the slice that is seen at first; by default the middle one.
+        start: the slice that is seen at first; by default the middle one, or the last one of a way.
+        times: of slices that are moments of a way: the slider then has a button that plays it.
+        clock: what the times are, say "part of the way".
 
-    Raises: ValueError for pictures of two sizes.
+    Raises: ValueError for pictures of two sizes, and where slices and their names or times do not fit.
     """
 
     title: str
@@ -44,10 +48,12 @@ class Swipe(Panel):
     aspect: float = 1.0
     slices: Sequence[str] | None = None
     start: int | None = None
+    times: Sequence[float] | None = None
+    clock: str = "time"
     kind: ClassVar[str] = "swipe"
 
     def __post_init__(self) -> None:
-        size = np.shape(self.before)[:3]
+        size = np.shape(self.before)[1:3]
         for name, values in self.pictures.items():
             colored = values.ndim == 4 and values.shape[3] == 3
             if values.dtype != np.uint8 or not (values.ndim == 3 or colored) or not values.size:
@@ -55,12 +61,19 @@ class Swipe(Panel):
                     f"{name} expects uint8 pictures of shape (slices, h, w) or (slices, h, w, 3), "
                     f"and got {values.dtype} of shape {values.shape}."
                 )
-            if values.shape[:3] != size:
+            if values.shape[1:3] != size or len(values) not in (1, self.count):
                 raise ValueError(
-                    f"pictures to swipe between are of one size: {name} is {values.shape[:3]}, not {size}."
+                    f"pictures to swipe between are of one size, with {self.count} slices or one: "
+                    f"{name} is {values.shape[:3]}, not {(self.count, *size)}."
                 )
-        if self.slices is not None and len(self.slices) != size[0]:
-            raise ValueError(f"{self.title} expects {size[0]} names of slices, and got {len(self.slices)}.")
+        for what, given in (("names of slices", self.slices), ("times", self.times)):
+            if given is not None and len(given) != self.count:
+                raise ValueError(f"{self.title} expects {self.count} {what}, and got {len(given)}.")
+
+    @property
+    def count(self) -> int:
+        """How many slices there are."""
+        return max(len(values) for values in self.pictures.values())
 
     @property
     def pictures(self) -> dict[str, Pictures]:
@@ -79,20 +92,24 @@ class Swipe(Panel):
         )
 
     def data(self) -> dict[str, Any]:
-        """Every slice as PNG, by name."""
-        count = len(self.before)
+        """Every slice as an image, by name."""
+        names = (
+            self.slices if self.slices is not None else [f"slice {k + 1} of {self.count}" for k in range(self.count)]
+        )
+        first = self.count // 2 if self.times is None else self.count - 1
         return {
-            "pictures": {name: [png(picture) for picture in values] for name, values in self.pictures.items()},
+            "pictures": {name: [address(picture) for picture in values] for name, values in self.pictures.items()},
             "shown": list(self.names),
-            "slices": list(self.slices)
-            if self.slices is not None
-            else [f"slice {k + 1} of {count}" for k in range(count)],
-            "start": count // 2 if self.start is None else self.start,
+            "slices": list(names),
+            "start": first if self.start is None else self.start,
+            "times": None if self.times is None else list(map(float, self.times)),
+            "clock": self.clock,
         }
 
 
-def png(picture: NDArray[np.uint8]) -> str:
-    """A picture, shape (h, w) or (h, w, 3), as the address of an image."""
+def address(picture: NDArray[np.uint8]) -> str:
+    """A picture as the address of an image: grey ones, shape (h, w), exactly, colored ones, (h, w, 3), nearly."""
+    kind, options = ("png", {"optimize": True}) if picture.ndim == 2 else ("webp", {"quality": QUALITY})
     buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(picture)).save(buffer, "png", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    Image.fromarray(np.ascontiguousarray(picture)).save(buffer, kind, **options)
+    return f"data:image/{kind};base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
