@@ -126,6 +126,7 @@ from .registration import Rigid as Rigid
 from .registration import Similarity as Similarity
 from .registration import Translation as Translation
 from .registration import register as register
+from .results import open_result as open_result
 from .shapes import Compound as Compound
 from .shapes import Cubic as Cubic
 from .shapes import Curve as Curve

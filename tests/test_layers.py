@@ -3,8 +3,8 @@
 grid < core < backends < sampling < kernels, solvers < fields < flows        shapes and flows never import each other
 grid < core < backends < sampling < kernels < shapes < losses                core < heads < shapes, losses
 core < laws < losses
-shapes, laws < fit < registration, estimators, statistics < cli; io, viz and diagnostics know shapes and maps, not
-who uses them
+shapes, laws < fit < registration, estimators, statistics < results < cli; io, viz and diagnostics know shapes and
+maps, not who uses them
 """
 
 from __future__ import annotations
@@ -54,8 +54,10 @@ BELOW["viz"] = PARTS | {"io"}  # pages and films are files
 BELOW["training"] = PARTS | {"fit"}
 BELOW["registration"] = PARTS | {"fit", "io", "diagnostics", "viz"}
 BELOW["estimators"] = BELOW["statistics"] = BELOW["registration"] | {"tables", "training"}
+BELOW["results"] = BELOW["estimators"] | {"registration", "estimators"}
 BELOW["cli"] = BELOW["registration"] | {
     "registration",
+    "results",
     "tables",
     "estimators",
     "statistics",

@@ -44,7 +44,7 @@ def apply(
     if out.is_dir():
         raise ValueError(f"cannot write to {out}: it is a folder, and a file is expected, such as {out / shape.name}.")
     check_folder(out.parent)
-    from diffeo.cli.maps import check_dimension
+    from diffeo.diagnostics.dimensions import check_dimension
     from diffeo.io import read, write
     from diffeo.io.transform import load_map
     from diffeo.shapes import Image

@@ -43,7 +43,8 @@ def _shape(file: Path) -> dict[str, Any]:
 
 
 def _transform(file: Path) -> dict[str, Any]:
-    from diffeo.cli.maps import dimension, structure
+    from diffeo.cli.maps import structure
+    from diffeo.diagnostics.dimensions import dimension
     from diffeo.io.transform import describe, load_map
     from diffeo.io.tree import load_tree
 

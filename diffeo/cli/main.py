@@ -15,14 +15,17 @@ from typing import Any
 from cyclopts import App
 from cyclopts.exceptions import CycloptsError
 
+from diffeo.cli.animate import animate
 from diffeo.cli.apply import apply
 from diffeo.cli.density import density
 from diffeo.cli.doctor import doctor
 from diffeo.cli.evaluate import evaluate
 from diffeo.cli.info import info
 from diffeo.cli.output import joined, say, sentence
+from diffeo.cli.plot import plot
 from diffeo.cli.predict import predict
 from diffeo.cli.register import register
+from diffeo.cli.report import report
 from diffeo.cli.train import train
 from diffeo.cli.usage import usage_error
 
@@ -51,7 +54,7 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-for verb in (register, apply, evaluate, train, predict, density, info, doctor):
+for verb in (register, apply, evaluate, train, predict, density, plot, animate, report, info, doctor):
     app.command(verb)
 
 

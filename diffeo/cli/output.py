@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import math
 import re
+import shlex
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 
@@ -29,6 +31,16 @@ def joined(text: str) -> str:
 def print_json(value: Any) -> None:
     """JSON on stdout; NaN and infinities, which JSON lacks, become null."""
     print(json.dumps(without_nan(value), indent=2, ensure_ascii=False))
+
+
+def read_json(path: Path) -> Any:
+    """What is in a file that was just written."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def tell_more(out: Path) -> None:
+    """Where to go on from the folder of a result, on stdout."""
+    print(f"diffeo report {shlex.quote(str(out))} makes a page of it")
 
 
 def without_nan(value: Any) -> Any:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from threading import Timer
 from types import TracebackType
 from typing import Any, Self
+
+PATIENCE = 2.0  # seconds before a bar appears for what may be done by then
 
 
 class Progress:
@@ -54,3 +57,47 @@ def _bar(console: Any) -> Any:
 
     columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[terms]}"))
     return Rich(*columns, TimeElapsedColumn(), console=console, transient=True)
+
+
+class Waiting:
+    """A bar on stderr for work that takes longer than a moment; a context, and a callback.
+
+    Args:
+        quiet: draw nothing. Nothing is drawn either where stderr is not a terminal.
+        what: is being done, in a few words.
+    """
+
+    def __init__(self, quiet: bool, what: str) -> None:
+        from rich.console import Console
+
+        console = Console(stderr=True)
+        self._bar: Any = None if quiet or not console.is_terminal else _plain_bar(console)
+        self._task: Any = None if self._bar is None else self._bar.add_task(what, total=None)
+        self._timer: Timer | None = None
+
+    def __enter__(self) -> Self:
+        if self._bar is not None:
+            self._timer = Timer(PATIENCE, self._bar.start)
+            self._timer.daemon = True
+            self._timer.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer.join()
+            self._bar.stop()
+
+    def __call__(self, done: int, total: int) -> None:
+        """So much of it is done."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, total=total)
+
+
+def _plain_bar(console: Any) -> Any:
+    from rich.progress import BarColumn, TimeElapsedColumn
+    from rich.progress import Progress as Rich
+
+    return Rich("{task.description}", BarColumn(), TimeElapsedColumn(), console=console, transient=True)

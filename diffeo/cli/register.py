@@ -24,11 +24,13 @@ from diffeo.cli.options import (
     check_not_negative,
     check_positive,
 )
-from diffeo.cli.output import print_json
+from diffeo.cli.output import print_json, read_json
 from diffeo.cli.progress import Progress
 from diffeo.cli.summary import folded, summarize
 
-CHECKPOINT = "checkpoint.safetensors"
+CHECKPOINT, HISTORY, PICTURE = "checkpoint.safetensors", "history.csv", "report.png"
+WARPS = ("warp.nii.gz", "inverse_warp.nii.gz", "jacobian.nii.gz")
+"""Files of the result, beside the moved shape, that could also be read."""
 UNFINISHED = 3
 
 
@@ -67,8 +69,8 @@ def register(
         source: what to move: a shape (ply, obj, off, stl, vtk, vtp, xyz, txt, csv, npy, npz), or the moving image
             (nii, nii.gz, png, jpg, tif; mha and nrrd with the extra itk).
         target: where to move it: the same kind of shape, or the fixed image.
-        out: folder for moved.*, transform.safetensors, report.json and report.png; for images also warp.nii.gz,
-            inverse_warp.nii.gz and jacobian.nii.gz.
+        out: folder for moved.*, transform.safetensors, report.json, report.png and history.csv; for images also
+            warp.nii.gz, inverse_warp.nii.gz and jacobian.nii.gz.
         loss: what "close" means: varifold, current (surfaces and curves), mmd, sinkhorn (clouds), landmarks (paired);
             for images lncc (local correlation), ssd (squared differences), mi (mutual information), dice (labels).
         scale: widths of the deformation, one or several lengths in the data's units, widest first.
@@ -91,7 +93,7 @@ def register(
         quiet: print nothing.
         json: print report.json on stdout, and nothing else.
     """
-    _check(source, target, out, scale, weight, tolerance)
+    _check((source, target, mask), out, scale, weight, tolerance)
     for name, file in (("--mask", mask), ("--start", start)):
         if file is not None:
             check_file(file, name)
@@ -122,7 +124,7 @@ def register(
     }
     result = _run((source, target, mask), out, options, resume=resume, quiet=quiet or json)
     if json:
-        print_json(result.report)
+        print_json(read_json(out / "report.json"))
     elif not quiet:
         summarize(result, out)
     return 0 if result.converged and not folded(result.report) else UNFINISHED
@@ -133,8 +135,8 @@ def _run(
 ) -> Any:
     """The registration, with its files written."""
     import diffeo
-    from diffeo.cli.masks import masked
     from diffeo.io import read
+    from diffeo.results.masks import masked
 
     source, target, mask = files
     pair = read(source), masked(read(target), mask)
@@ -148,14 +150,14 @@ def _run(
         raise KeyboardInterrupt(
             f"interrupted; {kept}" if checkpoint.exists() else "interrupted before anything was done."
         ) from None
-    result.save(out, like=source)
+    roles = {"source": source, "target": target, "mask": mask}
+    result.save(out, like=source, files={role: file for role, file in roles.items() if file is not None})
     checkpoint.unlink(missing_ok=True)
     return result
 
 
 def _check(
-    source: Path,
-    target: Path,
+    files: tuple[Path, Path, Path | None],
     out: Path,
     scale: tuple[float, ...] | None,
     weight: float | None,
@@ -167,9 +169,11 @@ def _check(
         check_positive("--scale", length)
     check_not_negative("--weight", weight)
     check_positive("--tolerance", tolerance)
+    source, target, _ = files
     check_file(source, "SOURCE")
     check_file(target, "TARGET")
     check_folder(out)
-    moved = out / f"moved{'.nii.gz' if source.name.lower().endswith('.nii.gz') else source.suffix}"
-    if any(moved.exists() and moved.samefile(path) for path in (source, target)):
-        raise ValueError(f"{moved} would be overwritten by the result: choose another folder with -o.")
+    moved = f"moved{'.nii.gz' if source.name.lower().endswith('.nii.gz') else source.suffix}"
+    for path in (out / name for name in (moved, HISTORY, PICTURE, *WARPS)):
+        if path.exists() and any(file is not None and file.exists() and path.samefile(file) for file in files):
+            raise ValueError(f"{path} would be overwritten by the result: choose another folder with -o.")

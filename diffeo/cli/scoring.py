@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from diffeo.cli.output import print_rows, show, without_nan
+from diffeo.cli.output import print_rows, show, tell_more, without_nan
 from diffeo.io.atomic import replacing
 
 WORDS = {
@@ -164,6 +164,7 @@ def summarize(facts: dict[str, Any], out: Path) -> None:
     ]
     print_rows("diverged" if facts["diverged"] else "done", rows)
     print(f"files: {', '.join(sorted(path.name for path in out.iterdir() if path.is_file()))} in {out}")
+    tell_more(out)
 
 
 def in_words(scores: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from diffeo.cli.output import show
+from diffeo.cli.output import show, tell_more
 
 
 def folded(report: dict[str, Any]) -> bool:
@@ -29,6 +29,7 @@ def summarize(result: Any, out: Path) -> None:
     console.print(f"[bold {'red' if bad else 'green' if result.converged else 'yellow'}]{verdict}[/]")
     console.print(table)
     console.print(f"files: {', '.join(sorted(path.name for path in out.iterdir() if path.is_file()))} in {out}")
+    tell_more(out)
 
 
 def _rows(report: dict[str, Any]) -> list[tuple[str, str]]:

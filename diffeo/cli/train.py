@@ -65,7 +65,7 @@ def train(
     Args:
         table: csv, tsv or txt, separated by commas, tabs, semicolons or blanks, with or without a header; npy or npz.
         target: column to predict: its name, or its number, counted from 1, or backward from -1.
-        out: folder for model.safetensors, report.json, report.png and holdout.csv.
+        out: folder for model.safetensors, report.json, report.png, history.csv and holdout.csv.
         task: classification or regression; by default found out, and said.
         features: columns to learn from, names or numbers, such as age,height; by default all others.
         drop: columns to leave out.

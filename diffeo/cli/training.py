@@ -12,11 +12,12 @@ from typing import Any
 
 from diffeo.cli.progress import Progress
 
-MODEL, REPORT, PICTURE, HELD_OUT, CHECKPOINT = FILES = (
+MODEL, REPORT, PICTURE, HELD_OUT, HISTORY, CHECKPOINT = FILES = (
     "model.safetensors",
     "report.json",
     "report.png",
     "holdout.csv",
+    "history.csv",
     "checkpoint.safetensors",
 )
 """What a training leaves in its folder; the last one only while it runs."""
@@ -111,6 +112,8 @@ def _written(
     """All files, each of which appears complete or not at all; the model last but for its checkpoint."""
     from diffeo.cli import scoring
     from diffeo.estimators.tabular import TableModel
+    from diffeo.registration.course import write_history
+    from diffeo.results.tables import Predicted
 
     model = TableModel(estimator, features, target)
     results = {
@@ -120,6 +123,7 @@ def _written(
     }
     report = scoring.report(request, records, model, results, notes)
     request.out.mkdir(parents=True, exist_ok=True)
+    report |= origin(request, Predicted(features, target), records)
     scoring.write_json(request.out / REPORT, report)
     scoring.draw(request.out / PICTURE, model, results, str(request.table))
     held = request.out / HELD_OUT
@@ -127,6 +131,23 @@ def _written(
         scoring.write_holdout(held, records, split[1], results["holdout"], target.name)
     else:
         held.unlink(missing_ok=True)  # that of an earlier training would be mistaken for its own
+    write_history(request.out / HISTORY, estimator.history_.records)
     model.save(request.out / MODEL, {name: report[name] for name in ("versions", "parameters", "seed", "holdout")})
     (request.out / CHECKPOINT).unlink(missing_ok=True)
     return report
+
+
+def origin(request: Any, trained: Any, records: Any) -> dict[str, Any]:
+    """Where the table is, as seen from the folder of the result, and by what it is known again.
+
+    Args:
+        request: what was asked for: its table, its header, and its folder, which exists.
+        trained: what was trained on.
+        records: the table.
+    """
+    from diffeo.registration.origin import FILES, MADE_FROM, relative
+
+    return {
+        FILES: {"table": relative(request.table, request.out)},
+        MADE_FROM: {"table": trained.facts(records, request.header)},
+    }

@@ -112,6 +112,24 @@ class DensityReport:
         derived = {"gap": self.gap, "geodesic_distance": self.geodesic_distance, "sound": self.sound}
         return facts | {k: _plain(v) for k, v in derived.items()} | {"problems": self.problems}
 
+    @classmethod
+    def from_dict(cls, facts: dict[str, Any]) -> DensityReport:
+        """The inverse of `to_dict`; where it wrote None for a number, that is unknown, or infinite where it can be.
+
+        Raises: KeyError or TypeError for anything else.
+        """
+        given = {field.name: facts[field.name] for field in dataclasses.fields(cls)}
+        for name, unknown in (("round_trip", math.inf), ("energy", math.nan)):
+            given[name] = unknown if given[name] is None else given[name]
+        kinds: dict[str, Any] = {"train": Likelihood, "held_out": Likelihood, "on_data": Volumes, "in_box": Volumes}
+        kinds |= {"forward": Stretch, "backward": Stretch, "mass": Mass}
+        for name, kind in kinds.items():
+            if given[name] is not None:
+                unknown = {key: math.inf if key == "certified" else math.nan for key in kind._fields}
+                told = {key: given[name][key] for key in kind._fields}
+                given[name] = kind(**unknown | {key: value for key, value in told.items() if value is not None})
+        return cls(**given)
+
     def __str__(self) -> str:
         sentences = [self._likelihoods(), self._undone(), self._volumes(), self._certified(), self._mass()]
         sentences.append(

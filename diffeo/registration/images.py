@@ -183,8 +183,7 @@ class ImageRun:
 
     def measured(self, whole: Diffeo) -> tuple[Diffeo, Warp, dict[str, Any]]:
         """A map, what it does on the target's grid, and the figures about it."""
-        grid, compared = images(self.fixed)[0].grid, on_target(self.prepared, self.fixed)
-        known = Warp(grid, whole.pullback(grid), float(whole.energy()))
+        compared, known = on_target(self.prepared, self.fixed), on_grid(whole, self.fixed)
         result = carried(compared, whole, known)
         return whole, known, image_report.figures(compared, self.fixed, result, whole, known, self.loss())
 
@@ -223,6 +222,20 @@ def carried(shape: Shape, phi: Diffeo, known: Warp) -> Shape:
         return (phi @ shape.to(known.u)).to(shape.x)
     on_grid = isinstance(shape, Image) and known.grid.same(shape.canvas or shape.grid)
     return (known if on_grid else phi) @ shape
+
+
+def on_grid(phi: Diffeo, target: Shape) -> Warp:
+    """A map, known on the grid of the target's image."""
+    grid = images(target)[0].grid
+    return Warp(grid, phi.pullback(grid), float(phi.energy()))
+
+
+@torch.no_grad()
+def moved_onto(source: Shape, target: Shape, phi: Diffeo) -> Shape:
+    """φ · source as a registration gives it, its images on the grids of the target's."""
+    if not has_images(source, target):
+        return phi @ source
+    return carried(on_target(source, target), phi, on_grid(phi, target))
 
 
 def has_images(source: Shape, target: Shape) -> bool:

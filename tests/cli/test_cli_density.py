@@ -24,7 +24,7 @@ from tests.cli.tables import QUICK_DENSITY, measured
 from tests.cli.test_cli_main import one_sentence
 from tests.cli.test_cli_register import interrupted_after, keyboard_interrupt
 
-FILES = ["holdout.csv", "model.safetensors", "report.json", "report.png"]
+FILES = ["history.csv", "holdout.csv", "model.safetensors", "report.json", "report.png"]
 BOUNDED = ("--bounds", "share=0:1,income=0:", "--periodic", "hour=24")
 
 
@@ -205,7 +205,7 @@ def test_an_older_density_is_replaced_and_other_files_are_left(plain, tmp_path, 
     table = plain[0].parents[1] / "a.csv"
     assert run("fit", table, "-o", out, "--columns", "income", "--holdout", "0", *QUICK_DENSITY, "-q") == 0
     assert capsys.readouterr() == ("", "")
-    assert sorted(path.name for path in out.iterdir()) == [FILES[1], "notes.txt", *FILES[2:]]
+    assert sorted(path.name for path in out.iterdir()) == ["history.csv", "model.safetensors", "notes.txt", *FILES[3:]]
     assert TableDensity.load(out / "model.safetensors").coordinates.names == ["income"]
 
 

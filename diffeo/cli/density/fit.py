@@ -62,7 +62,7 @@ def fit(
 
     Args:
         table: csv, tsv or txt, separated by commas, tabs, semicolons or blanks, with or without a header; npy or npz.
-        out: folder for model.safetensors, report.json, report.png and holdout.csv.
+        out: folder for model.safetensors, report.json, report.png, history.csv and holdout.csv.
         columns: columns to learn the density of, names or numbers, such as age,height; by default all others.
         drop: columns to leave out.
         context: columns c of a conditional density p(x | c), such as city,age.

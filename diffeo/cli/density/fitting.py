@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from diffeo.cli.progress import Progress
-from diffeo.cli.training import CHECKPOINT, HELD_OUT, MODEL, PICTURE, REPORT, resumable
+from diffeo.cli.training import CHECKPOINT, HELD_OUT, HISTORY, MODEL, PICTURE, REPORT, origin, resumable
 from diffeo.tables import Coordinates, Records, read_records
 from diffeo.tables.scores import held_out
 
@@ -74,7 +74,7 @@ def check_replaceable(out: Path) -> None:
             f"{report} is not the report of a density, and would be overwritten by one: choose another folder with -o, "
             "or remove it."
         )
-    for path in (out / PICTURE, out / HELD_OUT):
+    for path in (out / PICTURE, out / HELD_OUT, out / HISTORY):
         if path.exists() and not report.exists():
             raise ValueError(f"{path} would be overwritten by the result: choose another folder with -o, or remove it.")
 
@@ -186,11 +186,14 @@ def _written(
     """All files, each of which appears complete or not at all; the model last but for its checkpoint."""
     from diffeo.cli import scoring
     from diffeo.cli.density import words
+    from diffeo.registration.course import write_history
+    from diffeo.results.tables import Distributed
 
     scores = {name: model.score(part)[0] for name, part in parts.items()}
     checks = model.check(parts["training"], parts["holdout"]) if "holdout" in parts else model.estimator.report_
     report = words.report(request, records, model, scores, checks, parts, notes)
     request.out.mkdir(parents=True, exist_ok=True)
+    report |= origin(request, Distributed(model.coordinates), records)
     scoring.write_json(request.out / REPORT, report)
     words.draw(request.out / PICTURE, model, parts["training"], checks, request.table)
     held = request.out / HELD_OUT
@@ -200,6 +203,7 @@ def _written(
         scoring.write_rows(held, [[records.unit, "log_density"], *map(list, lines)])
     else:
         held.unlink(missing_ok=True)  # that of an earlier fit would be mistaken for its own
+    write_history(request.out / HISTORY, model.estimator.history_.records)
     kept = ("versions", "parameters", "seed", "training", "holdout")
     model.save(request.out / MODEL, {name: report[name] for name in kept})
     (request.out / CHECKPOINT).unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diffeo.cli.output import print_rows, show
+from diffeo.cli.output import print_rows, show, tell_more
 from diffeo.io.atomic import replacing
 from diffeo.tables import Records
 
@@ -138,6 +138,7 @@ def summarize(facts: dict[str, Any], out: Path) -> None:
     ]
     print_rows("diverged" if facts["diverged"] else "no density" if facts["problems"] else "done", rows)
     print(f"files: {', '.join(sorted(path.name for path in out.iterdir() if path.is_file()))} in {out}")
+    tell_more(out)
 
 
 def in_words(found: dict[str, Any]) -> str:
