@@ -71,12 +71,12 @@ function switches(layers, draw) {
 }
 
 // The swatches of what is colored by a quantity show its scale.
-function paint(section, layers, label, scale) {
+function paint(section, layers, label, scale, colors) {
   section.querySelectorAll(".layers label span").forEach((swatch, k) => {
     const layer = layers[k];
     const scaled = Boolean(label && layer.quantities[label]);
     swatch.className = `swatch ${layer.strokes && !scaled ? layer.dash : "full"}`;
-    swatch.style.color = layer.color === "ink" ? "var(--ink)" : layer.color;
+    swatch.style.color = colors.tone(layer.color);
     swatch.style.background = scaled ? `linear-gradient(to right, ${scale.colors.join(", ")})` : "";
   });
 }

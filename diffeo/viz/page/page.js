@@ -20,6 +20,11 @@ function element(name, properties = {}, ...children) {
   return node;
 }
 
+// Plotly reads tags in what it writes; names mean what they say.
+function literal(text) {
+  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+}
+
 function say(section, sentence) {
   const box = section.querySelector(".plot, .stack");
   box.replaceWith(element("p", { className: "sorry", textContent: sentence }));
@@ -30,7 +35,9 @@ function say(section, sentence) {
 function theme() {
   const style = getComputedStyle(document.documentElement);
   const of = (name) => style.getPropertyValue(`--${name}`).trim();
-  return { ink: of("ink"), faint: of("faint"), line: of("line"), card: of("card") };
+  const lighter = of("dark") ? { "#0072B2": "#3b9fe0", "#007A5A": "#22b48c" } : {}; // what is too dark for a dark page
+  const tone = (color) => (color === "ink" ? of("ink") : (lighter[color] ?? color));
+  return { ink: of("ink"), faint: of("faint"), line: of("line"), tone };
 }
 
 function hasWebGL() {

@@ -11,8 +11,10 @@ from diffeo.core import Diffeo, Shape
 from diffeo.shapes import PointShape
 from diffeo.viz.page.document import check_page, write_page
 from diffeo.viz.page.figures import course_table, details, figures_table, fit_chart, verdict
+from diffeo.viz.page.images import Companion, image_panels
 from diffeo.viz.page.panel import Panel
 from diffeo.viz.page.shapes import shape_scene
+from diffeo.viz.parts import images_of, points_of
 
 
 def registration_page(
@@ -50,6 +52,10 @@ def registration_page(
 
 def _views(source: Shape, target: Shape, moved: Shape, phi: Diffeo) -> list[Panel]:
     """What there is to be seen of shapes of each kind."""
+    moving, fixed, carried = (images_of(shape) for shape in (source, target, moved))
+    if moving and fixed:
+        along = zip(points_of(source), points_of(moved), points_of(target), strict=False)
+        return image_panels(moving[0], fixed[0], carried[0], phi, [Companion(*three) for three in along])
     if isinstance(source, PointShape) and isinstance(target, PointShape):
         return [shape_scene(source, target, phi)]
     raise ValueError(f"there is no page of a {type(source).__name__} that goes to a {type(target).__name__}.")

@@ -3,7 +3,7 @@
 const SECONDS = 4; // from the first moment to the last
 
 function scene(section, data) {
-  const flat = data.axes.length === 2 || data.bounds[0].length === 2;
+  const flat = data.bounds[0].length === 2;
   if (!flat && !hasWebGL())
     return say(section, "This browser shows no WebGL, which shapes in space need: switch it on, or open the page in another one.");
   const layers = data.layers.map(opened);
@@ -11,13 +11,15 @@ function scene(section, data) {
   const box = section.querySelector(".plot");
   box.setAttribute("aria-label", section.querySelector("h2").textContent);
   const config = { displaylogo: false, responsive: true, scrollZoom: !flat, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
-  const draw = () => {
+  const draw = async () => {
     const colors = theme();
     const scale = data.scales[state.color];
-    paint(section, layers, state.color, scale);
+    paint(section, layers, state.color, scale, colors);
     const shown = layers.filter((layer) => layer.visible);
     const traces = shown.flatMap((layer) => layerTraces(layer, state.moment, state.color, scale, colors));
-    return Plotly.react(box, [...traces, ...scaleTrace(flat, scale)], sceneLayout(data, flat, state, colors, box), config);
+    const { moment } = state;
+    await Plotly.react(box, [...traces, ...scaleTrace(flat, scale)], sceneLayout(data, flat, state, colors, box), config);
+    box.dataset.moment = moment; // that which is seen now
   };
   section.querySelector(".controls").append(
     ...(data.times.length > 1 ? [clock(data, state, draw)] : []),
@@ -62,14 +64,17 @@ function sceneLayout(data, flat, state, colors, box) {
     margin: flat ? { l: 60, r: 20, t: 30, b: 50 } : { l: 0, r: 0, t: 0, b: 0 },
     hoverlabel: { font: { family: FONT } },
   };
-  if (scale) layout.coloraxis = { ...colorAxis(state.color, scale, narrow, flat) };
-  const axes = data.bounds[0].map((lo, k) => sceneAxis(lo, data.bounds[1][k], data.axes[k] ?? "", colors));
+  if (scale) layout.coloraxis = colorAxis(state.color, scale, narrow, flat);
+  const sides = data.bounds[0].map((lo, k) => Math.max(data.bounds[1][k] - lo, 1e-9));
+  const longest = Math.max(...sides);
+  const axes = sides.map((side, k) => {
+    const ticks = flat ? 8 : Math.max(2, Math.round((6 * side) / longest));
+    return sceneAxis(data.bounds[0][k], side, ticks, data.axes[k] ?? "", colors);
+  });
   if (flat) {
     Object.assign(layout, { xaxis: axes[0], yaxis: { ...axes[1], ...(data.equal && { scaleanchor: "x" }) } });
     return layout;
   }
-  const sides = data.bounds[0].map((lo, k) => Math.max(data.bounds[1][k] - lo, 1e-9));
-  const longest = Math.max(...sides);
   const [x, y, z] = sides.map((side) => Math.max(side / longest, 0.02));
   const reach = 1.1 * Math.hypot(x, y, z) * (narrow ? 1.3 : 1);
   const [ex, ey, ez] = data.eye.from.map((part) => part * reach);
@@ -77,21 +82,22 @@ function sceneLayout(data, flat, state, colors, box) {
   layout.scene = {
     xaxis: axes[0], yaxis: axes[1], zaxis: axes[2], aspectmode: "manual", aspectratio: { x, y, z },
     camera: { eye: { x: ex, y: ey, z: ez }, up: { x: ux, y: uy, z: uz } }, dragmode: "orbit",
+    domain: { y: [scale && narrow ? 0.17 : 0, 1] },
   };
   return layout;
 }
 
-function sceneAxis(lo, hi, name, colors) {
-  const room = 0.04 * Math.max(hi - lo, 1e-9);
+function sceneAxis(lo, side, ticks, name, colors) {
+  const room = 0.04 * side;
   return {
-    range: [lo - room, hi + room], title: { text: name }, gridcolor: colors.line, linecolor: colors.line,
-    zeroline: false, showbackground: false, showspikes: false, nticks: 6,
+    range: [lo - room, lo + side + room], title: { text: literal(name) }, gridcolor: colors.line, linecolor: colors.line,
+    zeroline: false, showbackground: false, showspikes: false, nticks: ticks,
   };
 }
 
 function colorAxis(label, scale, narrow, flat) {
   const { stops, cmin, cmax } = colorscale(scale);
-  const text = scale.gaps ? `${label}   (black: not a number)` : label;
+  const text = literal(label);
   const place = narrow
     ? { orientation: "h", y: flat ? -0.18 : 0, yanchor: flat ? "top" : "bottom", x: 0.5, len: 0.9, title: { text, side: "top" } }
     : { x: 1.01, len: 0.8, title: { text, side: "right" } };

@@ -32,12 +32,13 @@ class Layer:
         edges: pairs of points, shape (m, 2).
         faces: triangles, shape (f, 3), in space.
         quantities: what it may be colored by: numbers of shape (T, n) or (1, n) by their name and unit. Layers share
-            the colors of a name. NaN is black.
+            the colors of a name. NaN is black: say in the name what that means.
         opacity: from 0 to 1.
         size: of a point or of a line, in pixels; by default few points are large.
         diverging: names of the quantities whose colors are centered at zero.
         visible: whether it is shown at first.
         dash: of its lines: "solid", "dash", "dot" or "dashdot".
+        symbol: of its points: "circle", "square", "diamond", "cross" or "x", the first three also as "circle-open".
 
     Raises: ValueError for arrays of other shapes.
     """
@@ -53,6 +54,7 @@ class Layer:
     diverging: Collection[str] = ()
     visible: bool = True
     dash: str = "solid"
+    symbol: str = "circle"
 
     def __post_init__(self) -> None:
         shape = np.shape(self.positions)
@@ -74,7 +76,12 @@ class Layer:
     def data(self) -> dict[str, Any]:
         """The layer for the script; edges as strokes of a pen."""
         found: dict[str, Any] = {"name": self.name, "color": self.color, "opacity": self.opacity, "size": self.size}
-        found |= {"visible": self.visible, "dash": self.dash, "positions": packed(_single(self.positions))}
+        found |= {
+            "visible": self.visible,
+            "dash": self.dash,
+            "symbol": self.symbol,
+            "positions": packed(_single(self.positions)),
+        }
         found |= {"quantities": {label: packed(_single(values)) for label, values in self.quantities.items()}}
         if self.faces is not None:
             found["faces"] = packed(np.asarray(self.faces, dtype=np.int64))

@@ -87,11 +87,13 @@ def shape_scene(source: PointShape, target: PointShape, phi: Diffeo) -> Scene:
 
 def _ends(start: Array, before: Seen, goal: Array, after: Seen) -> list[Layer]:
     """Source and target, which stay where they are; of surfaces only the target, which one looks through."""
-    solid = before.faces is not None
-    look = {"opacity": 0.2 if solid else 1.0, "size": 4.0 if before.edges is None else None}
+    solid, cloud = before.faces is not None, before.edges is None and before.faces is None
+    look = {"opacity": 0.2 if solid else 1.0, "size": 4.0 if after.edges is None else None}
     return [
-        Layer("source", start, ROLES["source"], **before.joined, **look, dash="dot", visible=not solid),
-        Layer("target", goal[:, after.rows], ROLES["target"], **after.joined, **look, dash="dash"),
+        Layer("source", start, ROLES["source"], **before.joined, **look, dash="dot", visible=not (solid or cloud)),
+        Layer(
+            "target", goal[:, after.rows], ROLES["target"], **after.joined, **look, dash="dash", symbol="circle-open"
+        ),
     ]
 
 

@@ -28,7 +28,7 @@ def strokes(edges: NDArray[np.integer]) -> NDArray[np.int64]:
         ways.setdefault(b, []).append(row)
     done = [False] * len(pairs)
     walk: list[int] = []
-    ends = [point for point, rows in ways.items() if len(rows) % 2]
+    ends = sorted((point for point, rows in ways.items() if len(rows) % 2), key=lambda point: len(ways[point]))
     for start in [*ends, *ways]:  # a closed line has no ends
         while (stroke := _stroke(start, ways, pairs, done)) is not None:
             walk += [*stroke, LIFT]

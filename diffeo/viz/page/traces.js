@@ -79,7 +79,7 @@ function strokeTraces(layer, base, xyz, values, scale) {
 
 function pointTrace(layer, base, [x, y, z], values, scale) {
   const size = layer.size ?? Math.max(2.5, Math.min(7, Math.sqrt(8000 / x.length)));
-  const marker = { size, color: base.color, opacity: layer.opacity, line: { width: 0 } };
+  const marker = { size, symbol: layer.symbol, color: base.color, opacity: layer.opacity };
   if (values) Object.assign(marker, { color: onScale(values, scale), coloraxis: "coloraxis" });
   const number = values ? "<br>%{marker.color:.4g}" : "";
   const hovertemplate = `(%{x:.4g}, %{y:.4g}${z ? ", %{z:.4g}" : ""})${number}`;
@@ -102,8 +102,8 @@ function layerTraces(layer, moment, label, scale, colors) {
   const d = layer.positions.shape[2];
   const xyz = columns(at(layer.positions, moment), d);
   const values = label && layer.quantities[label] ? at(layer.quantities[label], moment) : null;
-  const color = layer.color === "ink" ? colors.ink : layer.color;
-  const common = { type: d === 3 ? "scatter3d" : "scatter", name: layer.name, opacity: layer.opacity, showlegend: false };
+  const color = colors.tone(layer.color);
+  const common = { type: d === 3 ? "scatter3d" : "scatter", name: literal(layer.name), opacity: layer.opacity, showlegend: false };
   const base = { color, common };
   if (layer.corners) return [surfaceTrace(layer, base, xyz, values, scale)];
   if (layer.strokes) return strokeTraces(layer, base, xyz, values, scale);
