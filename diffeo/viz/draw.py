@@ -63,7 +63,7 @@ def colored(ax: Axes, shape: PointShape, values: Tensor, label: str) -> None:
     scale = ScalarMappable(Normalize(low, high if high > low else low + 1), SEQUENTIAL)
     _prepare(ax, [shape])
     if isinstance(ax, Axes3D) and isinstance(shape, Mesh):
-        draw_surfaces(ax, [surface(shape, scale.to_rgba(numbers)[:, :3], ambient=0.6)])
+        draw_surfaces(ax, [surface(shape, scale.to_rgba(numbers)[:, :3], ambient=0.7)])
     else:
         draw_thin(ax, shape, scale.to_rgba(numbers), 0)
     color_bar(ax, scale, label)

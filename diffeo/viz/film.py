@@ -12,14 +12,10 @@ from pathlib import Path
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
-from PIL import Image
 
 from diffeo.io.atomic import replacing
+from diffeo.viz.gif import Frame, write_gif
 
-Frame = NDArray[np.uint8]  # shape (height, width, 3)
-COLORS = 255  # of a GIF, beside white, for all frames together: colors that change from frame to frame flicker
-PROOFS = 9  # frames whose colors are looked at
 SUFFIXES = (".gif", ".mp4")
 REST = 0.8  # seconds that the first and the last moment are shown
 
@@ -78,7 +74,7 @@ def write_film(
     rests = {0, film.moments - 1, *film.rests}
     durations = [REST if k in rests else pause for k in order]
     with replacing(target) as temporary:
-        write = _gif if target.suffix.lower() == ".gif" else _mp4
+        write = write_gif if target.suffix.lower() == ".gif" else _mp4
         write(temporary, frames, order, durations)
     return target
 
@@ -101,18 +97,6 @@ def _pixels(figure: Figure, dpi: float) -> Frame:
     canvas.draw()
     image = np.asarray(canvas.buffer_rgba())[..., :3]
     return np.ascontiguousarray(image[: len(image) // 2 * 2, : image.shape[1] // 2 * 2])
-
-
-def _gif(path: Path, frames: Sequence[Frame], order: Sequence[int], durations: Sequence[float]) -> None:
-    """One palette for all, the same colors for the same things; milliseconds are multiples of ten in a GIF."""
-    proofs = [frames[k] for k in np.unique(np.linspace(0, len(frames) - 1, PROOFS).astype(int))]
-    found = Image.fromarray(np.concatenate(proofs)).quantize(COLORS, method=Image.Quantize.MAXCOVERAGE, kmeans=1)
-    palette = Image.new("P", (1, 1))
-    palette.putpalette([*(found.getpalette() or [])[: 3 * COLORS], 255, 255, 255])  # paper stays white
-    few = [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
-    first, *others = (few[k] for k in order)
-    pauses = [max(20, round(100 * duration) * 10) for duration in durations]
-    first.save(path, save_all=True, append_images=others, duration=pauses, loop=0, optimize=False, disposal=1)
 
 
 def _mp4(path: Path, frames: Sequence[Frame], order: Sequence[int], durations: Sequence[float]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,17 +13,21 @@ from diffeo.viz.raster import Seen, seen
 from diffeo.viz.view import Array
 
 Pixels = NDArray[np.uint8]
+Depth = NDArray[np.float32]
+Canvas = NDArray[np.float32]
 
 FINE = 2
 """Pixels that are computed per pixel and direction, so that borders are smooth."""
 CREASE = np.cos(np.radians(50))
 """Faces that meet at a sharper angle than 50° keep their edge."""
-LIGHT = np.array([-0.45, 0.5, 1.0]) / np.linalg.norm([-0.45, 0.5, 1.0])
+LIGHT = np.array([-0.45, 0.5, 1.0], np.float32) / np.float32(np.linalg.norm([-0.45, 0.5, 1.0]))
 """Where light comes from: to the right, upward, toward the viewer."""
-GLOSS = np.add(LIGHT, [0, 0, 1]) / np.linalg.norm(np.add(LIGHT, [0, 0, 1]))
+GLOSS = (LIGHT + np.eye(3, dtype=np.float32)[2]) / np.float32(np.sqrt(2 + 2 * LIGHT[2]))
 """Halfway between the light and the viewer: where gloss is brightest."""
 STEP = 0.02
 """A jump in depth, as a part of the picture's side, that an outline is drawn at."""
+HIDDEN, BEFORE = 0.45, 0.5
+"""How much of a ghost's outline shows through what hides it, and of its fill before something solid."""
 
 
 class Surface(NamedTuple):
@@ -69,6 +73,12 @@ class Look(NamedTuple):
         scale = factor * self.right, factor * self.up, (factor * column, factor * row)
         return Look(*scale, factor * self.height, factor * self.width)
 
+    def cut(self, rows: slice, columns: slice) -> Look:
+        """A part of the picture."""
+        column, row = self.origin
+        origin = column - columns.start, row - rows.start
+        return Look(self.right, self.up, origin, rows.stop - rows.start, columns.stop - columns.start)
+
     def place(self, x: Array) -> Array:
         """Column, row and nearness of points (n, 3), in pixels."""
         seen_at = x @ self.axes.T
@@ -85,22 +95,38 @@ def picture(surfaces: Sequence[Surface], look: Look, line: float = 1.0) -> Pixel
 
     Returns: red, green, blue and opacity, shape (height, width, 4).
     """
-    fine = look.finer(FINE)
+    out = np.zeros((look.height, look.width, 4), np.uint8)
+    rows, columns = _covered(surfaces, look, line)
+    out[rows, columns] = _drawn(surfaces, look.cut(rows, columns), line, STEP * max(look.height, look.width))
+    return out
+
+
+def _covered(surfaces: Sequence[Surface], look: Look, line: float) -> tuple[slice, slice]:
+    """The rows and columns in which something may be seen."""
+    at = np.concatenate([look.place(surface.x)[:, :2] for surface in surfaces] or [np.zeros((1, 2))])
+    low, high = np.floor(at.min(0) - line - 1).astype(int), np.ceil(at.max(0) + line + 1).astype(int)
+    (left, right), (top, bottom) = np.clip([low, high], 0, [look.width, look.height]).T
+    return slice(top, bottom), slice(left, right)
+
+
+def _drawn(surfaces: Sequence[Surface], look: Look, line: float, step: float) -> Pixels:
+    """Draw surfaces; ``step`` is a jump in depth, in pixels, that an outline is drawn at."""
+    fine, step, line = look.finer(FINE), FINE * step, FINE * line
     canvas = np.zeros((fine.height, fine.width, 4), np.float32)
     solid = [surface for surface in surfaces if surface.fill == 1]
     front = np.full(canvas.shape[:2], -np.inf, np.float32)
     for surface in solid:
         at, rgb = _shaded(surface, fine)
-        nearer = at.covered & (at.depth > front)
-        canvas[nearer] = np.concatenate([rgb, np.ones_like(rgb[..., :1])], -1)[nearer]
+        nearer = at.depth > front
+        canvas[nearer, :3], canvas[nearer, 3] = rgb[nearer], 1
         front = np.maximum(front, at.depth)
     if solid:
-        lines = _lines(front, FINE * line)
-        canvas[..., :3] *= 1 - (lines * max(s.outline for s in solid))[..., None]
-    slack = 0.01 * max(canvas.shape)  # where a ghost and a solid nearly touch, the solid is seen
+        lines = _lines(front, line, step)
+        canvas[lines, :3] *= 1 - max(surface.outline for surface in solid)
+    front += step / 2  # where a ghost and a solid nearly touch, the solid is seen
     for ghost in surfaces:
         if ghost.fill < 1:
-            _haunt(canvas, front + slack, ghost, fine, FINE * line)
+            _haunt(canvas, front, ghost, fine, line, step)
     return _reduced(canvas)
 
 
@@ -109,18 +135,25 @@ def _shaded(surface: Surface, look: Look) -> tuple[Seen, NDArray[np.float32]]:
     at = seen(look.place(surface.x)[surface.faces], look.height, look.width)
     rgb = np.zeros((*at.face.shape, 3), np.float32)
     here = at.covered
+    if surface.fill == 0 or not here.any():
+        return at, rgb
     face, parts = at.face[here], at.parts[here]
-    weights = np.stack([1 - parts.sum(1), parts[:, 0], parts[:, 1]], 1)
-    normals = np.einsum("pk,pkc->pc", weights, _normals(surface, look)[face])
-    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+    normals = _between(_normals(surface, look), face, parts)
+    normals /= np.maximum(np.sqrt(np.einsum("pc,pc->p", normals, normals)), 1e-12)[:, None]
     shade = np.clip(normals @ LIGHT, 0, 1)
     color = surface.rgb.astype(np.float32)
     if color.ndim == 2:
-        color = np.einsum("pk,pkc->pc", weights, color[surface.faces[face]])
+        color = _between(color[surface.faces], face, parts)
     gloss = 0.35 * (1 - surface.ambient) * np.clip(normals @ GLOSS, 0, 1) ** 40
     light = surface.ambient + (1.05 - surface.ambient) * shade
     rgb[here] = np.clip(color * light[:, None] + gloss[:, None], 0, 1)
     return at, rgb
+
+
+def _between(corners: NDArray[np.float32], face: NDArray[np.int32], parts: NDArray[np.float32]) -> Any:
+    """Values at the corners of faces, shape (f, 3, 3), in the faces, shape (p, 3)."""
+    a, u, v = corners[:, 0], corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    return a[face] + parts[:, :1] * u[face] + parts[:, 1:] * v[face]
 
 
 def _normals(surface: Surface, look: Look) -> NDArray[np.float32]:
@@ -128,9 +161,8 @@ def _normals(surface: Surface, look: Look) -> NDArray[np.float32]:
     axes = look.axes / np.linalg.norm(look.axes, axis=1, keepdims=True)
     a, b, c = (surface.x[surface.faces[:, k]] @ axes.T for k in range(3))
     areas = np.cross(b - a, c - a)
-    at_vertices = np.zeros_like(surface.x)
-    for k in range(3):
-        np.add.at(at_vertices, surface.faces[:, k], areas)
+    n, corner = len(surface.x), surface.faces.T.ravel()
+    at_vertices = np.stack([np.bincount(corner, np.tile(areas[:, k], 3), n) for k in range(3)], 1)
     unit = [n / np.maximum(np.linalg.norm(n, axis=1, keepdims=True), 1e-300) for n in (areas, at_vertices)]
     flat, smooth = unit[0][:, None], unit[1][surface.faces]
     corners = np.where((flat * smooth).sum(-1, keepdims=True) > CREASE, smooth, flat)
@@ -138,35 +170,34 @@ def _normals(surface: Surface, look: Look) -> NDArray[np.float32]:
     return np.where(flat[..., 2:] < 0, -corners, corners).astype(np.float32)
 
 
-def _lines(depth: NDArray[np.float32], width: float) -> NDArray[np.float32]:
-    """Where depth jumps: outlines, and the borders of what is before something else; shape (h, w), 0 or 1."""
+def _lines(depth: Depth, width: float, step: float) -> NDArray[np.bool_]:
+    """Where depth jumps: outlines, and the borders of what is before something else; shape (h, w)."""
+    here = np.isfinite(depth)
     far = np.float32(-1e6)
-    filled = np.where(np.isfinite(depth), depth, far)
-    padded = np.pad(filled, 1, constant_values=far)
-    bend = np.zeros(depth.shape, np.float32)
-    for axis in (0, 1):
-        before, after = (np.roll(padded, shift, axis)[1:-1, 1:-1] for shift in (1, -1))
-        bend = np.maximum(bend, 2 * filled - before - after)
-    jump = np.isfinite(depth) & (bend > STEP * max(depth.shape))
+    padded = np.pad(np.where(here, depth, far), 1, constant_values=far)
+    twice = 2 * padded[1:-1, 1:-1] - step
+    # more than a slope: the surface falls away on one side, and does not rise on the other
+    jump = (padded[:-2, 1:-1] + padded[2:, 1:-1] < twice) | (padded[1:-1, :-2] + padded[1:-1, 2:] < twice)
+    jump &= here
     radius = max(0, round((width - 1) / 2))
     if radius:
         y, x = np.ogrid[-radius : radius + 1, -radius : radius + 1]
-        jump = ndimage.binary_dilation(jump, x**2 + y**2 <= radius**2 + 0.5) & np.isfinite(depth)
-    return jump.astype(np.float32)
+        jump = ndimage.binary_dilation(jump, x**2 + y**2 <= radius**2 + 0.5) & here
+    return jump
 
 
-def _haunt(canvas: NDArray[np.float32], front: NDArray[np.float32], ghost: Surface, look: Look, width: float) -> None:
-    """Draw a ghost over the canvas: faint, stronger toward its borders; its outlines show through solids, weakly."""
-    at, rgb = _shaded(ghost._replace(ambient=0.75), look)
-    here = at.covered
-    before = here & (at.depth > front)
-    opacity = np.where(before, ghost.fill, 0.0).astype(np.float32)
-    lines = _lines(at.depth, width) > 0
-    opacity[lines] = np.where(before[lines], ghost.outline, 0.45 * ghost.outline)
+def _haunt(canvas: Canvas, front: Depth, ghost: Surface, look: Look, width: float, step: float) -> None:
+    """Draw a ghost over the canvas: faint, with outlines that show through what hides them, weakly."""
+    at, rgb = _shaded(ghost, look)
+    before = at.covered & (at.depth > front)
+    opacity = np.where(before, np.float32(ghost.fill), np.float32(0))
+    opacity[before & (canvas[..., 3] > 0)] *= BEFORE
+    lines = _lines(at.depth, width, step)
+    opacity[lines] = np.where(before[lines], ghost.outline, HIDDEN * ghost.outline)
     rgb[lines] = 0.8 * (ghost.rgb if ghost.rgb.ndim == 1 else ghost.rgb.mean(0))
-    canvas *= 1 - opacity[..., None]
-    canvas[..., :3] += rgb * opacity[..., None]
-    canvas[..., 3] += opacity
+    drawn = opacity > 0
+    part = opacity[drawn][:, None]
+    canvas[drawn] = (1 - part) * canvas[drawn] + part * np.concatenate([rgb[drawn], np.ones_like(part)], 1)
 
 
 def _reduced(canvas: NDArray[np.float32]) -> Pixels:

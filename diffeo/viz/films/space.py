@@ -19,7 +19,7 @@ from diffeo.viz.view import dominant_plane, face_plane, frame, scale_bar, visibl
 
 SIDE = 4.7
 """Inches, of the panel."""
-GHOST, OUTLINE, NUMBERS = {"fill": 0.22, "outline": 0.9}, {"fill": 0.0, "outline": 0.7}, {"ambient": 0.6}
+GHOST, OUTLINE, NUMBERS = {"fill": 0.25, "outline": 0.9}, {"fill": 0.0, "outline": 0.7}, {"ambient": 0.7}
 """How surfaces look: the target, the source, and what is colored by numbers."""
 
 
@@ -46,11 +46,11 @@ class SpaceFilm(ShapeFilm):
             (
                 self.target,
                 ROLES["target"],
-                {"fill": 0.22, "outline": 0.9},
+                {"fill": 0.25, "outline": 0.9},
                 {"strength": 1.6, "alpha": 0.5, "zorder": 3},
             ),
             (self.source, ROLES["source"], {"fill": 0.0, "outline": 0.7}, {"strength": 0.5, "alpha": 0.4, "zorder": 2}),
-            (self._at(k), self._colors(k), {"ambient": 0.6}, {"zorder": 4}),
+            (self._at(k), self._colors(k), {"ambient": 0.7}, {"zorder": 4}),
         ]
         surfaces = []
         for shape, color, solid, thin in looks:
