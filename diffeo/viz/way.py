@@ -103,7 +103,7 @@ def image_way(
     ends = [phi.pullback(thick(plane)).cpu().double() for plane in drawn]
     last = [as_seen(plane, u) for plane, u in zip(drawn, ends, strict=True)]
     nodes = _nodes(phi, drawn[0].grid)
-    like = next((t for t in (*phi.parameters(), *phi.buffers()) if t.is_floating_point()), torch.empty(()))
+    like = like_of(phi)
     clock = _foreground(source)
     try:
         followed = timeline(
@@ -117,6 +117,11 @@ def image_way(
     made = [_plane_way(way, plane, u, end) for plane, u, end in zip(drawn, ends, last, strict=True)]
     cuts = np.cumsum([len(x) for x in points])[:-1]
     return ImageWay(followed.times, made, np.split(outer.positions, cuts, axis=1) if points else [])
+
+
+def like_of(phi: Diffeo) -> Tensor:
+    """A tensor in the precision and on the device of a map."""
+    return next((t for t in (*phi.parameters(), *phi.buffers()) if t.is_floating_point()), torch.empty(()))
 
 
 def _plane_way(way: _Followed, plane: Plane, end: Tensor, last: Pulled) -> PlaneWay:

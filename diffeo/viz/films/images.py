@@ -3,33 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
+from matplotlib.lines import Line2D
 
 from diffeo.core import Diffeo
-from diffeo.shapes import Image, Nearest, PointShape
-from diffeo.viz.differences import compared, root_mean_square, unit
+from diffeo.shapes import Image, PointShape
+from diffeo.viz.differences import root_mean_square
 from diffeo.viz.film import Film
-from diffeo.viz.films.board import Board
-from diffeo.viz.image_words import bar_below, legend, names, note, orient, remark
-from diffeo.viz.images import pixels, reach, show, signed, window
+from diffeo.viz.films.board import LEFT, Board
+from diffeo.viz.image_words import bar_below, names, note, orient, remark
+from diffeo.viz.images import show, signed
 from diffeo.viz.layout import fitted
 from diffeo.viz.marks import mark
-from diffeo.viz.planes import Plane, planes
+from diffeo.viz.moments import image_moments
+from diffeo.viz.planes import Plane
 from diffeo.viz.style import DIVERGING, INK, ROLES, SMALL
-from diffeo.viz.view import Array
-from diffeo.viz.warps import lines, logdet_label, spacing
-from diffeo.viz.way import image_way
+from diffeo.viz.warps import lines, logdet_label
 
-FIXED, MOVING, DIFFERENCE, MAP = "Fixed", "On its way", "Difference", "log det Dφₜ"
-FOOT = 0.55
-"""Inches: below the panels, for the time line."""
+FIXED, MOVING, DIFFERENCE, MAP = PANELS = ("Fixed", "On its way", "Difference", "log det Dφₜ")
+FOOT, UNDER = 0.55, 0.72
+"""Inches: below the panels, for the time line; from the top to the legend."""
 MOST = 256
 """Points along a side of a panel; finer ones are shrunk."""
+SIZES = {1: (3.0, 3.0), 3: (1.75, 4.0)}
+"""Inches: how wide and how high panels are at most, by the number of planes."""
 
 
 class ImageFilm(Film):
@@ -47,7 +48,8 @@ class ImageFilm(Film):
         title: written above.
 
     Attributes:
-        way: of the image, and of the points.
+        pictures: what is shown of the images.
+        axes: those of each panel, one per plane.
     """
 
     def __init__(
@@ -60,95 +62,75 @@ class ImageFilm(Film):
         moments: int = 25,
         title: str = "Registration",
     ) -> None:
-        drawn = [replace(plane, most=MOST) for plane in planes(target)]
         self.moments, self.points = moments, points
-        self.way = image_way(phi, source, drawn, moments, [shape.x for shape, _ in points])
-        self._levels = window(source), window(target)
-        self._compute(light(source, drawn), target)
-        panels = (FIXED, MOVING, DIFFERENCE, MAP)
-        sizes = [plane.size for plane in drawn]
-        self.layout = fitted(sizes, panels, 4, *((3.0, 3.0) if len(drawn) == 1 else (1.75, 4.0)), FOOT)
-        self.board = Board(
-            self.layout.total_width,
-            self.layout.total_height,
-            title,
-            f"fixed: {remark(target)}\nmoving: {remark(source)}",
-        )
+        self.pictures = image_moments(source, target, phi, points, moments, MOST)
+        sizes = [plane.size for plane in self.pictures.planes]
+        self.layout = fitted(sizes, PANELS, len(PANELS), *SIZES.get(len(sizes), SIZES[3]), FOOT)
+        size = self.layout.total_width, self.layout.total_height
+        self.board = Board(*size, title, f"fixed: {remark(target)}\nmoving: {remark(source)}")
         self.figure = self.board.figure
         self.axes = {
             name: [
-                self.figure.add_axes(self.layout.place(*self.layout.panel(name, k, plane.size)))
-                for k, plane in enumerate(drawn)
+                self.figure.add_axes(self.layout.place(*self.layout.panel(name, k, size)))
+                for k, size in enumerate(sizes)
             ]
-            for name in panels
+            for name in PANELS
         }
-        self._step = spacing([way.pulled(moments - 1) for way in self.way.planes])
-        self._pictures = self._first(target)
-        self._write(source, target)
+        self._drawn = self._first()
+        self._write()
         self.draw(0)
 
-    def _compute(self, source: Image, target: Image) -> None:
-        """The pictures of all moments: what is shown, and how it differs."""
-        self._shown: list[list[Array]] = []
-        self._apart: list[list[Array]] = []
-        for way in self.way.planes:
-            values = [way.carried(source, k) for k in range(self.moments)]
-            fixed = way.plane.of(target)
-            self._shown.append([pixels(v, self._levels[0], way.plane) for v in values])
-            self._apart.append([compared(v, fixed, self._levels) for v in values])
-
-    def _first(self, target: Image) -> dict[str, list[AxesImage]]:
+    def _first(self) -> dict[str, list[AxesImage]]:
         """What stays, and the pictures that change."""
-        apart = reach([part[0] for part in self._apart])
-        growth = reach([way.logdet[-1] for way in self.way.planes], 1e-3)
+        pictures = self.pictures
         found: dict[str, list[AxesImage]] = {MOVING: [], DIFFERENCE: [], MAP: []}
-        for k, way in enumerate(self.way.planes):
-            plane = way.plane
-            show(self.axes[FIXED][k], plane, pixels(plane.of(target), self._levels[1], plane))
-            found[MOVING].append(show(self.axes[MOVING][k], plane, self._shown[k][0]))
-            found[DIFFERENCE].append(signed(self.axes[DIFFERENCE][k], plane, self._apart[k][0], apart))
-            found[MAP].append(signed(self.axes[MAP][k], plane, way.logdet[-1], growth, DIVERGING, smooth=True))
+        for k, (plane, way) in enumerate(zip(pictures.planes, pictures.way.planes, strict=True)):
+            at = {name: axes[k] for name, axes in self.axes.items()}
+            show(at[FIXED], plane, pictures.fixed[k])
+            found[MOVING].append(show(at[MOVING], plane, pictures.shown[k][0]))
+            found[DIFFERENCE].append(signed(at[DIFFERENCE], plane, pictures.apart[k][0], pictures.farthest))
+            found[MAP].append(signed(at[MAP], plane, way.logdet[-1], pictures.growth, DIVERGING, smooth=True))
             for _, aim in self.points:
-                mark(self.axes[FIXED][k], plane, aim, ROLES["target"])
-                mark(self.axes[MOVING][k], plane, aim, ROLES["target"])
+                for name in (FIXED, MOVING):
+                    mark(at[name], plane, aim, ROLES["target"])
         return found
 
-    def _write(self, source: Image, target: Image) -> None:
+    def _write(self) -> None:
         """Names, color bars, and what the panels show."""
-        figure, layout, (plane, *_) = self.figure, self.layout, [way.plane for way in self.way.planes]
+        figure, layout, pictures = self.figure, self.layout, self.pictures
         names(figure, layout)
-        orient(self.axes[FIXED], [way.plane for way in self.way.planes])
+        orient(self.axes[FIXED], pictures.planes)
         note(figure, layout, MOVING, "φₜ · moving = moving ∘ φₜ⁻¹")
-        bar_below(figure, layout, self.axes, (DIFFERENCE,), f"image − fixed ({unit(*self._levels)})")
-        growth = logdet_label([way.pulled(self.moments - 1) for way in self.way.planes])
-        bar_below(figure, layout, self.axes, (MAP,), f"{growth}; grid of {self._step:g} {plane.space.unit}")
-        legend(figure, bool(self.points), False)
-        self._error = self.axes[DIFFERENCE][0].text(0.03, 0.97, "", va="top", fontsize=SMALL, color=INK)
-        self._error.set_transform(self.axes[DIFFERENCE][0].transAxes)
+        bar_below(figure, layout, self.axes, (DIFFERENCE,), f"image − fixed ({pictures.unit})")
+        grid = f"grid of {pictures.step:g} {pictures.planes[0].space.unit}"
+        growth = logdet_label([way.pulled(-1) for way in pictures.way.planes])
+        bar_below(figure, layout, self.axes, (MAP,), f"{growth}; {grid}")
+        if self.points:
+            above = (1 - LEFT / layout.total_width, 1 - UNDER / layout.total_height)
+            handles = [Line2D([], [], color=ROLES[role], lw=3, label=role) for role in ("target", "moved")]
+            figure.legend(
+                handles=handles, loc="center right", bbox_to_anchor=above, ncols=2, frameon=False, fontsize=SMALL,
+                borderaxespad=0.0, borderpad=0.0,
+            )  # fmt: skip
+        ax = self.axes[DIFFERENCE][0]
+        self._error = ax.text(0.03, 0.97, "", va="top", fontsize=SMALL, color=INK, transform=ax.transAxes)
         self._error.set_bbox({"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1.5})
 
     def draw(self, k: int) -> None:
         """Show the moment k."""
-        self.board.show_time(float(self.way.times[k]))
-        self._error.set_text(f"RMS {root_mean_square([part[k] for part in self._apart]):.3g}")
-        for j, way in enumerate(self.way.planes):
-            self._pictures[MOVING][j].set_data(self._shown[j][k])
-            self._pictures[DIFFERENCE][j].set_data(self._apart[j][k])
-            self._pictures[MAP][j].set_data(np.ma.masked_invalid(way.logdet[k]))
+        pictures = self.pictures
+        self.board.show_time(float(pictures.way.times[k]))
+        self._error.set_text(f"RMS {root_mean_square([part[k] for part in pictures.apart]):.3g}")
+        for j, (plane, way) in enumerate(zip(pictures.planes, pictures.way.planes, strict=True)):
+            self._drawn[MOVING][j].set_data(pictures.shown[j][k])
+            self._drawn[DIFFERENCE][j].set_data(pictures.apart[j][k])
+            self._drawn[MAP][j].set_data(np.ma.masked_invalid(way.logdet[k]))
             with self.board.redrawn(self.axes[MAP][j]):
-                lines(self.axes[MAP][j], way.pulled(k), self._step, INK)
+                lines(self.axes[MAP][j], way.pulled(k), pictures.step, INK)
             with self.board.redrawn(self.axes[MOVING][j]):
-                self._marks(self.axes[MOVING][j], way.plane, k)
+                self._marks(self.axes[MOVING][j], plane, k)
 
     def _marks(self, ax: Axes, plane: Plane, k: int) -> None:
         """What goes along."""
-        for (shape, _), positions in zip(self.points, self.way.points, strict=True):
+        for (shape, _), positions in zip(self.points, self.pictures.way.points, strict=True):
             mark(ax, plane, shape.with_positions(torch.as_tensor(positions[k]).to(shape.x)), ROLES["moved"])
-
-
-def light(image: Image, drawn: Sequence[Plane]) -> Image:
-    """An image that is no finer than the pictures that are made of it, so that nothing is aliased; labels stay."""
-    if isinstance(image.interpolation, Nearest):
-        return image
-    step = min(min(plane.factors[k] * plane.grid.spacing[k] for k in plane.axes) for plane in drawn)
-    return image.shrunk(tuple(max(1, int(step / s + 0.1)) for s in image.grid.spacing))
