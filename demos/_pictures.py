@@ -7,6 +7,7 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -16,6 +17,21 @@ ASSETS = FOLDER.parent / "assets"
 WIDTH = 9.6  # inches: the project page shows pictures 830 px wide, so that 8 points in them are 7 points to the reader
 MOST = 240_000  # bytes of a picture
 MARK = "Made by"
+
+
+def squares(
+    figure: Figure, count: int, bottom: float, *, left: float = 0.08, right: float = 0.08, gap: float = 0.2
+) -> list[Axes]:
+    """Square panels in a row across a figure of the common width; lengths in inches."""
+    height = figure.get_figheight()
+    side = square(count, left, right, gap)
+    places = [(left + k * (side + gap), bottom, side, side) for k in range(count)]
+    return [figure.add_axes((x / WIDTH, y / height, w / WIDTH, h / height)) for x, y, w, h in places]
+
+
+def square(count: int, left: float = 0.08, right: float = 0.08, gap: float = 0.2) -> float:
+    """The side of each of them, in inches."""
+    return (WIDTH - left - right - (count - 1) * gap) / count
 
 
 def save(figure: Figure, path: Path, dpi: int = 140) -> None:

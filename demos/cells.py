@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from _pictures import ASSETS, save
+from _pictures import ASSETS, WIDTH, save
 from matplotlib.figure import Figure
 from sklearn.datasets import load_breast_cancer
 
@@ -20,6 +20,7 @@ SHOWN = (0, 3, 6, 26)  # radius, area, concavity, worst concavity
 
 def main(rows: int = 569, out: Path = ASSETS / "cells.png") -> float:
     """Fit a density to most rows, draw new ones; it must say more of the rows left out than a Gaussian does."""
+    # region
     table = load_breast_cancer()
     order = np.random.default_rng(0).permutation(len(table.data))[:rows]
     left_out, known = table.data[order[: rows // 5]], table.data[order[rows // 5 :]]
@@ -31,7 +32,8 @@ def main(rows: int = 569, out: Path = ASSETS / "cells.png") -> float:
     print(f"log p of {len(left_out)} new rows, in nats: {law.score(left_out):.2f}; under a Gaussian {gaussian:.2f}")
     print(law.report_)
     drawn = law.sample(3000, random_state=0)
-    figure = Figure(figsize=(9, 9))
+    # endregion
+    figure = Figure(figsize=(WIDTH, 8.4))
     names = [str(name) for name in table.feature_names]
     plot.marginals(figure, torch.from_numpy(left_out), torch.from_numpy(drawn), names=names, columns=SHOWN)
     save(figure, out)

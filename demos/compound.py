@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from _pictures import ASSETS, save
+from _pictures import ASSETS, WIDTH, save
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -98,6 +98,7 @@ def box(x: Array, y: Array, width: float, height: float, corner: float = 3.0) ->
 
 def main(size: float = 0.7, out: Path = ASSETS / "compound.png") -> diffeo.Registration:
     """Register the images alone, then images and landmarks together."""
+    # region
     moving, fixed = spine(size, 26.0, -7.0, 9.0, 1.2), spine(size, 25.0, 14.0, 7.0, 0.6)
     options = {"model": diffeo.Flow, "steps": 3}
     alone = diffeo.register(moving.image, fixed.image, **options)
@@ -107,6 +108,7 @@ def main(size: float = 0.7, out: Path = ASSETS / "compound.png") -> diffeo.Regis
 
     others = [k for k, name in enumerate(NAMES) if name not in MARKED and name != "T9"]  # which is out of one image
     off = [(result.phi(moving.centers) - fixed.centers)[others].norm(dim=1) / size for result in (alone, both)]
+    # endregion
     print(f"vertebrae without landmarks are {float(off[0].min()):.1f} to {float(off[0].max()):.1f} mm off", end=", ")
     print(f"with landmarks on others {float(off[1].min()):.1f} to {float(off[1].max()):.1f} mm", end=", ")
     print(f"det Dφ⁻¹ at least {both.report['min_corner']:.2f}", end=", ")
@@ -120,7 +122,7 @@ def main(size: float = 0.7, out: Path = ASSETS / "compound.png") -> diffeo.Regis
 
 def picture(moving: Spine, fixed: Spine, alone: diffeo.Registration, both: diffeo.Registration) -> Figure:
     """The spines, and what becomes of the moving one: by its image alone, and by image and landmarks."""
-    figure = Figure(figsize=(9.6, 4.75))
+    figure = Figure(figsize=(WIDTH, 4.75))
     edges = {"left": 0.008, "right": 0.992, "top": 0.935, "bottom": 0.015, "wspace": 0.04}
     panels = figure.subplots(1, 4, gridspec_kw=edges)
     drawn = {
@@ -135,9 +137,13 @@ def picture(moving: Spine, fixed: Spine, alone: diffeo.Registration, both: diffe
     return figure
 
 
+# region
 def carried(phi: diffeo.Diffeo, one: Spine, grid: diffeo.Grid) -> Spine:
     """φ · spine, on a grid."""
     return Spine(phi @ one.image.on(grid), phi @ one.bodies.on(grid), phi(one.centers))
+
+
+# endregion
 
 
 def draw(ax: Axes, one: Spine, marked: bool) -> None:

@@ -9,18 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _pictures import ASSETS, save
+from _pictures import ASSETS, WIDTH, save, square, squares
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import diffeo
 from diffeo.diagnostics import DensityReport, density_report
 from diffeo.laws.toys import TOYS
 from diffeo.viz import plot
+from diffeo.viz.style import INK, NORMAL
 
 REACH = {"checkerboard": 4.4, "rings": 3.9, "pinwheel": 4.0, "2spirals": 4.3, "swissroll": 3.4}  # of what is shown
-WIDTH, HEIGHT, SIDE, GAP, BOTTOMS = 14.0, 6.3, 1.84, 0.14, (4.14, 2.03, 0.08)  # inches: figure, panels, rows of them
+ROOM = {"left": 0.28, "right": 0.08, "gap": 0.08}  # inches: what is beside the panels
 
 
+# region
 def checked(name: str, n: int, settings: dict[str, Any]) -> tuple[diffeo.DensityFlow, DensityReport]:
     """A fit, and what is known of it."""
     toy = TOYS[name]().double()
@@ -29,30 +32,39 @@ def checked(name: str, n: int, settings: dict[str, Any]) -> tuple[diffeo.Density
     return flow, density_report(flow.law_, train, validation=validation, test=test, entropy=toy.entropy)
 
 
+# endregion
+
+
 def main(
     names: Sequence[str] = tuple(TOYS), n: int = 5000, out: Path = ASSETS / "densities.png", **settings: Any
 ) -> dict[str, float]:
     """Fit all of them; none may be called a density that is none, and none may be far from the truth."""
-    figure = Figure(figsize=(WIDTH, HEIGHT))
+    side = square(7, **ROOM)
+    figure = Figure(figsize=(WIDTH, 3 * side + 0.72))
+    rows = [squares(figure, 7, bottom, **ROOM) for bottom in (2 * side + 0.46, side + 0.18, 0.08)]
+    # region
     excess = {}
-    for k, name in enumerate(names):
+    for name, panels in zip(names, zip(*rows, strict=True), strict=False):
         flow, report = checked(name, n, settings)
         assert report.held_out is not None
         assert report.sound, report.problems
         excess[name] = -report.held_out.mean - TOYS[name]().entropy
+        # endregion
         said = f"{-report.held_out.mean:.3f} ± {report.held_out.error:.3f} nats, entropy {TOYS[name]().entropy:.3f}"
         print(f"{name:12} {said}, ∫p = {report.mass.value:.4f}, round trip {report.round_trip:.0e}")
-        column(figure, k, len(names), name, flow, report)
+        column(panels, name, flow, report)
+    for ax in [ax for row in rows for ax in row[len(names) :]]:
+        ax.remove()
+    for (first, *_), text in zip(rows, ("exact", "fitted", "what the flow does"), strict=True):
+        first.set_ylabel(text, fontsize=NORMAL, color=INK)
     save(figure, out)
     assert max(excess.values()) < 0.3
     return excess
 
 
-def column(figure: Figure, k: int, count: int, name: str, flow: diffeo.DensityFlow, report: DensityReport) -> None:
+def column(panels: Sequence[Axes], name: str, flow: diffeo.DensityFlow, report: DensityReport) -> None:
     """Three panels below each other: the law, the fit in the same colors, the grid."""
-    toy, left = TOYS[name]().double(), GAP + k * (SIDE + GAP) * 7 / max(count, 2)
-    places = ((left / WIDTH, bottom / HEIGHT, SIDE / WIDTH, SIDE / HEIGHT) for bottom in BOTTOMS)
-    panels = [figure.add_axes(place) for place in places]
+    toy = TOYS[name]().double()
     high = torch.full((2,), REACH.get(name, 4.2), dtype=torch.float64)
     limit = plot.density(panels[0], toy, -high, high, bar=False)
     plot.density(panels[1], flow.law_, -high, high, limit=limit, bar=False)
@@ -60,11 +72,9 @@ def column(figure: Figure, k: int, count: int, name: str, flow: diffeo.DensityFl
     data = toy.sample(2000, torch.Generator().manual_seed(9))
     plot.carried_plane(panels[2], flow.phi_, data, base=flow.law_.base, paths=25)
     excess = -report.held_out.mean - toy.entropy
-    for ax, title in zip(
-        panels, (name, f"entropy {'+' if excess >= 0 else '−'} {abs(excess):.3f} nats", ""), strict=True
-    ):
+    for ax, title in zip(panels, (name, f"{'+' if excess >= 0 else '−'}{abs(excess):.3f} nats", ""), strict=True):
         ax.set(xticks=[], yticks=[], xlabel="", ylabel="")
-        ax.set_title(title, loc="left", fontsize=10)
+        ax.set_title(title, loc="left", fontsize=NORMAL, color=INK, pad=3)
 
 
 if __name__ == "__main__":

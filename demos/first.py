@@ -6,12 +6,11 @@ Two small brains, with labels and landmarks, and a table of wines are left besid
 
 import json
 import math
-import sys
 from pathlib import Path
 
 import torch
 from _made import organ
-from _pictures import ASSETS, shrink
+from _pictures import shrink
 from sklearn.datasets import load_wine
 from volumes import T1, grid, scanned
 
@@ -64,28 +63,31 @@ def tables(folder: Path) -> None:
         (folder / f"{name}.csv").write_text(text + "\n", encoding="utf-8")
 
 
-def main(folder: Path = Path("demo-out"), cell: float = 1.3, voxel: float = 4.0, picture: Path | None = None) -> dict:
+def main(folder: Path = Path("demo-out"), cell: float = 1.3, voxel: float = 4.0, out: Path | None = None) -> dict:
     """Write surfaces and images, register the surfaces, and read the report; the picture is the report's own."""
+    # region
     folder.mkdir(parents=True, exist_ok=True)
-    source, target, out = folder / "source.ply", folder / "target.ply", folder / "registration"
+    source, target, found = folder / "source.ply", folder / "target.ply", folder / "registration"
     diffeo.write(source, hippocampus(1.3, 1.0, 5.0, [-0.75, 0.0, 0.75], cell))
     diffeo.write(target, hippocampus(2.8, 3.0, 5.0, [-0.9, 0.05, 0.7], 1.03 * cell))
 
     brains(folder, voxel)
     tables(folder)
 
-    print(f"$ diffeo register {source} {target} -o {out}", flush=True)
-    code = shell(["register", str(source), str(target), "-o", str(out)])
-
-    report = json.loads((out / "report.json").read_text())
-    assert code == 0
+    print(f"$ diffeo register {source} {target} -o {found}", flush=True)
+    code = shell(["register", str(source), str(target), "-o", str(found)])
+    report = json.loads((found / "report.json").read_text())
+    print(f"$ diffeo report {found}", flush=True)
+    shown = shell(["report", str(found), "--quiet"])
+    # endregion
+    assert code == shown == 0
     assert report["distance_after"] < report["distance_before"] / 10
     assert report["flipped"] == report["turned"] == 0
-    print(f"the picture: {out / 'report.png'}")
-    if picture is not None:
-        shrink(out / "report.png", picture)
+    print(f"The picture is {found / 'report.png'}; open {found / 'report.html'} in a browser to turn and move it.")
+    if out is not None:
+        shrink(found / "report.png", out)
     return report
 
 
 if __name__ == "__main__":
-    main(picture=ASSETS / "first.png" if "--picture" in sys.argv else None)
+    main()

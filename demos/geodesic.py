@@ -1,4 +1,4 @@
-"""Is a trained residual network a geodesic? It depends on how it was trained. (about 20 s)
+"""Is a trained residual network a geodesic? It depends on how it was trained. (about 40 s)
 
 The same points, the same labels, the same read-out, the same space of velocities; what differs is how the unknowns are
 found. Where energy has a price and the optimum is found, the network is a geodesic: nothing that ends where it ends
@@ -8,7 +8,7 @@ could have gone there for less. Gradient descent without a price comes near; gro
 from pathlib import Path
 
 import torch
-from _pictures import ASSETS, save
+from _pictures import ASSETS, WIDTH, save
 from matplotlib.figure import Figure
 from spirals import spirals
 from torch import Tensor
@@ -16,7 +16,9 @@ from torch import Tensor
 import diffeo
 from diffeo.diagnostics import geodesicity
 from diffeo.training import GradientInV, Growth, Pontryagin, QuasiNewton, Way
+from diffeo.viz.style import BLUE, FAINT, GREEN, INK, LARGE, NORMAL, SMALL, dress
 
+# region
 WAYS: dict[str, tuple[Way, float]] = {
     "L-BFGS, priced": (QuasiNewton(), 1e-2),
     "successive approximations, priced": (Pontryagin(), 1e-2),
@@ -25,7 +27,6 @@ WAYS: dict[str, tuple[Way, float]] = {
     "L-BFGS, free": (QuasiNewton(), 0.0),
     "grown layer by layer": (Growth(), 0.0),
 }
-COLORS = ("#0072B2", "#56B4E9", "#007A5A", "#E69F00", "#D55E00", "#CC79A7")
 
 
 def trained(way: Way, price: float, x: Tensor, y: Tensor, depth: int, iterations: int) -> diffeo.Diffeo:
@@ -36,6 +37,9 @@ def trained(way: Way, price: float, x: Tensor, y: Tensor, depth: int, iterations
     most = depth if isinstance(way, Growth) else iterations
     way.fit(phi, x, y, loss, weight=price, max_iterations=most, tolerance=1e-8)
     return phi.requires_grad_(False)
+
+
+# endregion
 
 
 def main(n: int = 20, depth: int = 10, iterations: int = 200, out: Path = ASSETS / "geodesic.png") -> dict[str, float]:
@@ -54,23 +58,36 @@ def main(n: int = 20, depth: int = 10, iterations: int = 200, out: Path = ASSETS
 
 
 def picture(found: dict) -> Figure:
-    """How much more each network spends than it must, and how its speed changes along the depth."""
-    figure = Figure(figsize=(13, 4.2))
-    ax = figure.add_axes((0.22, 0.14, 0.3, 0.74))
-    names = list(found)
+    """How much more each network spends than it must, and beside it how its speed changes along the depth."""
+    names, row, left, bottom = list(found), 0.43, 2.35, 0.55  # inches
+    height = bottom + row * len(names) + 0.35
+    figure = Figure(figsize=(WIDTH, height))
+    ax = figure.add_axes((left / WIDTH, bottom / height, 3.4 / WIDTH, row * len(names) / height))
     gaps = [max(100 * found[name].gap, 1e-3) for name in names]
-    ax.barh(range(len(names)), gaps, color=COLORS)
-    ax.set_yticks(range(len(names)), names)
-    ax.invert_yaxis()
-    ax.set(xscale="log", xlabel="energy above that of the geodesic to the same ends, %")
+    ax.barh(range(len(names)), gaps, height=0.6, color=[BLUE if "priced" in name else GREEN for name in names])
+    dress(ax, "energy above that of the geodesic to the same ends, %", "")
+    ax.set(xscale="log", xlim=(0.1, 6 * max(gaps)), ylim=(len(names) - 0.5, -0.5))
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.set_yticks(range(len(names)), names, fontsize=NORMAL)
+    ax.tick_params("y", length=0)
+    ax.spines[["top", "right"]].set_visible(False)
     for k, gap in enumerate(gaps):
-        ax.text(gap * 1.15, k, f"{gap:.2g}", va="center", fontsize=9)
-    ax.set_xlim(1e-3, 8 * max(gaps))
-    ax = figure.add_axes((0.6, 0.14, 0.37, 0.74))
-    for color, name in zip(COLORS, names, strict=True):
-        speeds = found[name].speeds
-        ax.stairs(speeds / speeds.mean(), torch.linspace(0, 1, len(speeds) + 1), color=color, lw=2, baseline=None)
-    ax.set(xlabel="depth, relative", ylabel="‖v‖ over its mean", ylim=(0, None))
+        ax.text(gap * 1.12, k, f"{gap:.2g} %", va="center", fontsize=NORMAL, color=INK)
+    left += 3.4 + 0.5
+    fastest = max(float((found[name].speeds / found[name].speeds.mean()).max()) for name in names)
+    for k, name in enumerate(names):
+        y = bottom + row * (len(names) - 1 - k + 0.12)
+        beside = figure.add_axes((left / WIDTH, y / height, (WIDTH - left - 0.25) / WIDTH, 0.76 * row / height))
+        speeds = found[name].speeds / found[name].speeds.mean()
+        beside.axhline(1, color=FAINT, lw=0.8, ls=":")
+        beside.stairs(speeds, torch.linspace(0, 1, len(speeds) + 1), color=INK, lw=1.6, baseline=None)
+        dress(beside, "depth, relative" if name == names[-1] else "", "")
+        beside.set(xlim=(0, 1), ylim=(0, 1.1 * fastest), yticks=[0, 1, 2] if fastest > 1.9 else [0, 1])
+        beside.tick_params(labelsize=SMALL, labelbottom=name == names[-1])
+    title = {"y": 1 - 0.1 / height, "va": "top", "fontsize": LARGE, "color": INK}
+    figure.text(0.08 / WIDTH, s="How trained", **title)
+    figure.text((left - 3.9) / WIDTH, s="Energy that it could spare", **title)
+    figure.text(left / WIDTH, s="Speed ‖v‖ over its mean", **title)
     return figure
 
 

@@ -8,15 +8,16 @@ import math
 from pathlib import Path
 
 import torch
-from _pictures import ASSETS, save
+from _pictures import ASSETS, WIDTH, save, square, squares
 from matplotlib.figure import Figure
 from torch import Tensor
 
 import diffeo
 from diffeo.viz import plot
+from diffeo.viz.style import INK, NORMAL, PURPLE
 
 KERNEL = diffeo.GaussianKernel(0.6)
-WAY = "#CC79A7"
+ROOM = {"left": 0.34, "right": 0.85, "gap": 0.14}  # inches: what is beside the panels
 
 
 def landmarks() -> tuple[Tensor, Tensor]:
@@ -28,12 +29,14 @@ def landmarks() -> tuple[Tensor, Tensor]:
     return torch.cat([before, ring]), torch.cat([after, ring])
 
 
+# region
 def interpolation(x: Tensor, y: Tensor) -> diffeo.Flow:
     """id + v for the smoothest v with x + v(x) = y: one Euler step along one field, folded or not."""
     momenta = torch.linalg.solve(KERNEL(x, x).dense(), y - x)
     return diffeo.Flow(diffeo.KernelField(KERNEL, x, momenta), diffeo.Euler(), steps=1).requires_grad_(False)
 
 
+# endregion
 class Inverse:
     """φ⁻¹ for pictures: its log det at y is minus that of φ at φ⁻¹(y)."""
 
@@ -48,6 +51,7 @@ class Inverse:
 
 def main(lines: int = 31, fine: int = 81, out: Path = ASSETS / "landmarks.png") -> diffeo.Geodesic:
     """Shoot the landmarks, and look at both maps on a grid of ``fine`` by ``fine`` points."""
+    # region
     x, y = landmarks()
     phi = diffeo.Geodesic(KERNEL, controls=x, solver=diffeo.Ralston(), steps=20)
     diffeo.fit(phi, [(diffeo.Points(x), diffeo.Points(y))], diffeo.LandmarkLoss(), weight=1e-5)
@@ -55,10 +59,11 @@ def main(lines: int = 31, fine: int = 81, out: Path = ASSETS / "landmarks.png") 
 
     missed = float((phi(x) - y).norm(dim=1).max())
     axis = torch.linspace(-2.5, 2.5, fine, dtype=torch.float64)
-    square = torch.cartesian_prod(axis, axis)
-    image, logdet = phi.with_logdet(square)
-    back = float((phi.inverse(image) - square).norm(dim=1).max())
-    folded = float(interpolation(x, y).with_logdet(square)[1].isnan().double().mean())
+    box = torch.cartesian_prod(axis, axis)
+    image, logdet = phi.with_logdet(box)
+    back = float((phi.inverse(image) - box).norm(dim=1).max())
+    # endregion
+    folded = float(interpolation(x, y).with_logdet(box)[1].isnan().double().mean())
     print(f"geodesic: landmarks missed by at most {missed:.1e}, log det Dφ ≥ {float(logdet.min()):.2f}, ", end="")
     print(f"|φ⁻¹(φ(x)) − x| ≤ {back:.1e}; interpolation: folded on {folded:.1%} of the square")
 
@@ -73,23 +78,24 @@ def main(lines: int = 31, fine: int = 81, out: Path = ASSETS / "landmarks.png") 
 def picture(phi: diffeo.Geodesic, x: Tensor, y: Tensor, least: float, folded: float, lines: int) -> Figure:
     """The grid of the interpolation, that of the geodesic with the ways of the landmarks, and that of its inverse."""
     lo, hi = torch.full((2,), -2.5, dtype=torch.float64), torch.full((2,), 2.5, dtype=torch.float64)
-    figure = Figure(figsize=(13.5, 4.3))
-    panels = figure.subplots(1, 3, gridspec_kw={"left": 0.03, "right": 0.94, "wspace": 0.36, "top": 0.92})
+    figure = Figure(figsize=(WIDTH, square(3, **ROOM) + 0.6))
+    panels = squares(figure, 3, 0.28, **ROOM)
     straight = interpolation(x, y)
     drawn = (
         (straight, y, f"One straight step: {folded:.0%} folded (black)"),
-        (phi, y, f"Geodesic: log det Dφ ≥ {least:.2f}, no fold"),
+        (phi, y, f"Geodesic: log det Dφ ≥ {least:.2f}, no fold".replace("-", "−")),
         (Inverse(phi), x, "The geodesic's inverse"),
     )
     for ax, (map_, ends, title) in zip(panels, drawn, strict=True):
-        plot.grid(ax, map_, lo, hi, lines, limit=1.5)
+        plot.grid(ax, map_, lo, hi, lines, limit=1.5, bar=ax is panels[-1])
         ax.scatter(*ends.T, s=30, color="black", edgecolors="white", linewidths=0.8, zorder=5)
-        ax.set_title(title, loc="left", fontsize=11)
+        ax.set_title(title, loc="left", fontsize=NORMAL, color=INK)
+        ax.tick_params(labelleft=ax is panels[0])
         ax.set(xlabel="", ylabel="", xlim=(-2.7, 2.7), ylim=(-2.7, 2.7))
     for ax, map_ in ((panels[0], straight), (panels[1], phi)):
         for way in torch.stack(map_.path(x))[:, :4].swapaxes(0, 1):
-            ax.plot(*way.T, color=WAY, lw=2.2)
-            ax.scatter(*way[0], s=24, facecolors="white", edgecolors=WAY, linewidths=2, zorder=5)
+            ax.plot(*way.T, color=PURPLE, lw=2.2)
+            ax.scatter(*way[0], s=24, facecolors="white", edgecolors=PURPLE, linewidths=2, zorder=5)
     return figure
 
 

@@ -1,4 +1,4 @@
-"""One density is carried to another, and at every moment between it is a density, too. (about 30 s)
+"""One density is carried to another, and at every moment between it is a density, too. (about 20 s)
 
 Registration of densities is registration: samples of the one are carried by a flow, their volumes are remembered, and
 D says how likely they are where they arrive, under the law of the other. Energy is paid for, so that the way is short:
@@ -8,7 +8,7 @@ the flow that comes out keeps its speed, as geodesics do. It is a diffeomorphism
 from pathlib import Path
 
 import torch
-from _pictures import ASSETS, save
+from _pictures import ASSETS, WIDTH, save, square, squares
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
@@ -16,11 +16,13 @@ from torch import Tensor
 
 import diffeo
 from diffeo.laws.toys import EightGaussians, Pinwheel
+from diffeo.viz.style import FAINT, INK, NORMAL
 
 REACH, CELLS = 4.0, 172
 LIMIT = 0.2  # the density at which colors saturate
 
 
+# region
 def fitted(x: Tensor, law: diffeo.Law, layers: int, epochs: int) -> diffeo.Flow:
     """A flow that carries samples to a law, along kernels on a grid of points."""
     axis = torch.linspace(-3.5, 3.5, 11)
@@ -31,6 +33,9 @@ def fitted(x: Tensor, law: diffeo.Law, layers: int, epochs: int) -> diffeo.Flow:
     options = {"optimizer": adam, "schedule": diffeo.Cosine(), "max_iterations": epochs}
     diffeo.fit(phi, data, diffeo.NLLLoss(law), weight=3e-3, **options)
     return phi.requires_grad_(False)
+
+
+# endregion
 
 
 def main(n: int = 5000, layers: int = 20, epochs: int = 80, out: Path = ASSETS / "morph.png") -> float:
@@ -56,7 +61,9 @@ def main(n: int = 5000, layers: int = 20, epochs: int = 80, out: Path = ASSETS /
 
 def picture(phi: diffeo.Flow, start: diffeo.Law, end: diffeo.Law) -> Figure:
     """The density at six times of the way back, and what it was to be; below, the plane, and ways of samples."""
-    figure = Figure(figsize=(14, 4.4))
+    side = square(7, gap=0.1)
+    figure = Figure(figsize=(WIDTH, 2 * side + 0.72))
+    above, below = squares(figure, 7, side + 0.4, gap=0.1), squares(figure, 7, 0.06, gap=0.1)
     axis = torch.linspace(-1.15 * REACH, 1.15 * REACH, CELLS)
     x = torch.cartesian_prod(axis, axis)
     frames = [(x, start.log_prob(x))]
@@ -65,19 +72,20 @@ def picture(phi: diffeo.Flow, start: diffeo.Law, end: diffeo.Law) -> Figure:
         y = layer.inverse(y)
         frames.append((y, log_density + layer.with_volume(y)[1].log()))
     shown = [round(k * phi.steps / 5) for k in range(6)]
-    panels = [*((*frames[k], f"t = {k / phi.steps:.2g}") for k in shown), (x, end.log_prob(x), "exact")]
+    panels = [*((*frames[k], f"t = {k / phi.steps:.2g}") for k in shown), (x, end.log_prob(x), "The law itself")]
+    below[0].set_title("The plane", loc="left", fontsize=NORMAL, color=INK, pad=4)
+    below[-1].set_title("150 ways", loc="left", fontsize=NORMAL, color=INK, pad=4)
     for k, (at, log_density, title) in enumerate(panels):
-        ax, below = (figure.add_axes((0.004 + 0.1427 * k, bottom, 0.136, 0.433)) for bottom in (0.487, 0.02))
-        draw(ax, at, log_density)
-        ax.set_title(title, loc="left", fontsize=11)
+        draw(above[k], at, log_density)
+        above[k].set_title(title, loc="left", fontsize=NORMAL, color=INK, pad=4)
         if k < len(shown):
             sheet = at.reshape(CELLS, CELLS, 2).numpy()
             lines = [*sheet[::9], *sheet[:, ::9].swapaxes(0, 1)]
         else:
             drawn = start.sample(150, torch.Generator().manual_seed(2))
             lines = list(torch.stack(diffeo.Inverse(phi).path(drawn), 1).numpy())
-        below.add_collection(LineCollection(lines, colors="#555555", linewidths=0.5))
-        bare(below)
+        below[k].add_collection(LineCollection(lines, colors="#555555", linewidths=0.4))
+        bare(below[k])
     return figure
 
 
@@ -91,6 +99,7 @@ def draw(ax: Axes, x: Tensor, log_density: Tensor) -> None:
 def bare(ax: Axes) -> None:
     """A square without numbers."""
     ax.set(xlim=(-REACH, REACH), ylim=(-REACH, REACH), aspect="equal", xticks=[], yticks=[])
+    ax.spines[:].set_color(FAINT)
 
 
 if __name__ == "__main__":

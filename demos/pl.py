@@ -6,12 +6,13 @@ the Polyak–Łojasiewicz constant measured on the way says. Gram matrices and J
 after the fact; where targets are near, the data alone certify it, and convergence, before training begins.
 """
 
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 import torch
-from _pictures import ASSETS, save
+from _pictures import ASSETS, WIDTH, save
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -27,6 +28,7 @@ def noise(n: int, seed: int) -> Tensor:
     return torch.randn(n, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
+# region
 def train(size: float, width: int, layers: int, goal: float) -> dict:
     """Points that are to move by about ``size``; what was promised before, and what was measured on the way."""
     x = torch.cartesian_prod(torch.arange(4.0), torch.arange(3.0)).double() + 0.1 * noise(12, 0)
@@ -41,6 +43,9 @@ def train(size: float, width: int, layers: int, goal: float) -> dict:
     diffeo.fit(phi, pairs, loss, weight=0.0, optimizer=way, **options)
     assert curvature(phi, pairs, loss) < beta
     return {"found": recorder.measurements, "promised": promised, "rate": 0.4 / beta, "beta": beta}
+
+
+# endregion
 
 
 def main(width: int = 1000, layers: int = 20, out: Path = ASSETS / "pl.png") -> dict:
@@ -61,8 +66,8 @@ def main(width: int = 1000, layers: int = 20, out: Path = ASSETS / "pl.png") -> 
 
 
 def picture(far: dict, near: dict) -> Figure:
-    """Losses with what was promised, constants, layers."""
-    figure = Figure(figsize=(13.5, 8.6), layout="constrained")
+    """Losses with what was promised, and constants."""
+    figure = Figure(figsize=(WIDTH, 6.6), layout="constrained")
     titles = (
         "Targets at a third of the kernel's scale",
         "Targets so near that convergence is proven before training",
@@ -73,7 +78,7 @@ def picture(far: dict, near: dict) -> Figure:
         if run["promised"] is not None:
             constants["m proven before"] = [run["promised"].constant] * len(found)
         predicted = {name: predicted_decay(found, rate, m, beta) for name, m in constants.items()}
-        plot.convergence(found, predicted, title=title, figure=part)
+        plot.convergence([replace(one, layers=None) for one in found], predicted, title=title, figure=part)
     return figure
 
 

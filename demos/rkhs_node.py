@@ -11,16 +11,18 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from _pictures import ASSETS, save
+from _pictures import ASSETS, WIDTH, save
 from matplotlib.figure import Figure
 from sklearn.datasets import load_digits
 from torch import Tensor
 
 import diffeo
 from diffeo.diagnostics import curvature, gradient_in_v
+from diffeo.viz.scales import logarithmic
+from diffeo.viz.style import GREEN, INK, ORANGE, PURPLE, SKY, VERMILION, caption
 
 SHAPE = (8, 4, 4)  # of the encoded images: channels, height, width
-COLORS = ("#56B4E9", "#E69F00", "#007A5A")
+LOOKS = ((SKY, "-"), (ORANGE, "--"), (GREEN, "-."))
 
 
 def encoded(count: int) -> tuple[Tensor, Tensor]:
@@ -32,6 +34,7 @@ def encoded(count: int) -> tuple[Tensor, Tensor]:
     return 4 * x / x.norm(dim=1).mean(), torch.nn.functional.one_hot(torch.from_numpy(label[:count]), 10).float()
 
 
+# region
 def network(depth: int, hidden: int) -> tuple[diffeo.Flow, diffeo.SquaredLoss]:
     """Midpoint layers of that hidden width, and a read-out that stays as it was drawn."""
     phi = diffeo.Flow(diffeo.ConvField(SHAPE, hidden), diffeo.Midpoint(), depth)
@@ -45,6 +48,9 @@ def curve(x: Tensor, y: Tensor, depth: int, hidden: int, epochs: int) -> list[fl
     data = diffeo.Batches(x, y, 50)
     history = diffeo.fit(phi, data, loss, weight=0, optimizer=sgd, max_iterations=epochs)
     return [record.data for record in history.records]
+
+
+# endregion
 
 
 def promised(x: Tensor, y: Tensor, iterations: int) -> tuple[list[float], list[float], list[float]]:
@@ -74,26 +80,29 @@ def main(
 ) -> dict[str, float]:
     """Train networks of several depths and widths, and draw their losses."""
     x, y = encoded(count)
-    figure = Figure(figsize=(13.5, 4.2))
-    axes = [figure.add_axes((0.075 + 0.325 * k, 0.14, 0.255, 0.74)) for k in range(3)]
+    figure = Figure(figsize=(WIDTH, 3.1))
+    edges = {"left": 0.055, "right": 0.99, "bottom": 0.155, "top": 0.895, "wspace": 0.2}
+    axes = figure.subplots(1, 3, gridspec_kw=edges)
     last: dict[str, float] = {}
-    for k, depth in enumerate((5, 10, 20)):
+    for k, (depth, (color, dash)) in enumerate(zip((5, 10, 20), LOOKS, strict=True)):
         losses = curve(x, y, depth, 16, epochs)
         last[f"depth {depth}"] = losses[-1]
-        axes[0].semilogy(losses, color=COLORS[k], lw=5 - 1.5 * k, label=f"depth {depth}, width 16")
-    for k, hidden in enumerate((4, 16, 48)):
+        axes[0].plot(losses, color=color, ls=dash, lw=5 - 1.5 * k, label=f"depth {depth}, width 16")
+    for hidden, (color, dash) in zip((4, 16, 48), LOOKS, strict=True):
         losses = curve(x, y, 10, hidden, epochs)
         last[f"width {hidden}"] = losses[-1]
-        axes[2].semilogy(losses, color=COLORS[k], lw=2, label=f"depth 10, width {hidden}")
+        axes[2].plot(losses, color=color, ls=dash, lw=2, label=f"depth 10, width {hidden}")
     losses, bound, slowest = promised(x[:60], y[:60], iterations)
-    axes[1].semilogy(losses, color="#222222", lw=2, label="loss")
-    axes[1].semilogy(bound, color="#D55E00", lw=2, ls="--", label="no slower: constant of each step")
-    axes[1].semilogy(slowest, color="#CC79A7", lw=2, ls=":", label="no slower: smallest constant")
-    for ax, title in zip(axes, ("any depth", "no slower than promised", "wider is faster"), strict=True):
-        ax.set_title(title, loc="left", fontsize=11)
-        ax.set(xlabel="epoch", ylabel="training loss")
-        ax.legend(frameon=False, fontsize=9)
-    axes[1].set(xlabel="step of gradient descent on 60 digits")
+    axes[1].plot(losses, color=INK, lw=2, label="loss")
+    axes[1].plot(bound, color=VERMILION, lw=2, ls="--", label="by the constant of each step")
+    axes[1].plot(slowest, color=PURPLE, lw=2, ls=":", label="by the smallest constant")
+    for ax, title in zip(axes, ("Any depth", "No slower than promised", "Wider is faster"), strict=True):
+        caption(ax, title)
+        logarithmic(
+            ax,
+            "step of gradient descent on 60 digits" if ax is axes[1] else "epoch",
+            "training loss" if ax is axes[0] else "",
+        )
     save(figure, out)
     print(", ".join(f"{name}: {value:.2e}" for name, value in last.items()))
     assert max(last["depth 5"], last["depth 20"]) < 2 * min(last["depth 5"], last["depth 20"])

@@ -8,22 +8,26 @@ import math
 from pathlib import Path
 
 import torch
-from _pictures import ASSETS, save
+from _pictures import ASSETS, WIDTH, save, square, squares
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from spirals import COLORS, MARKS
 from torch import Tensor
 
 import diffeo
+from diffeo.viz.style import FAINT, INK, ORANGE, SMALL, caption
 
-COLORS = ("#0072B2", "#D55E00")
 
-
+# region
 def family() -> diffeo.Flow:
     """Twelve residual layers in the space of a Gaussian kernel, with momenta on a lattice of the plane."""
     axis = torch.linspace(-1.1, 1.1, 10, dtype=torch.float64)
     field = diffeo.KernelField(diffeo.GaussianKernel(0.3), torch.cartesian_prod(axis, axis))
     return diffeo.Flow(field, diffeo.Euler(), steps=12)
+
+
+# endregion
 
 
 def star(n: int, dents: float) -> diffeo.Curve:
@@ -46,6 +50,7 @@ def rings(n: int) -> tuple[Tensor, Tensor]:
 
 def main(n: int = 90, iterations: int = 80, out: Path = ASSETS / "same.png") -> float:
     """Register, classify, and draw what each made of the plane."""
+    # region
     shape = family()
     source, target = star(n, 0.0), star(n, 0.3)
     loss = diffeo.VarifoldLoss(diffeo.GaussianKernel(0.15))
@@ -54,20 +59,29 @@ def main(n: int = 90, iterations: int = 80, out: Path = ASSETS / "same.png") -> 
     network, (x, label) = family(), rings(n)
     read_out = diffeo.CrossEntropyLoss(diffeo.LinearReadOut(2, 2))
     second = diffeo.fit(network, [(diffeo.Points(x), label)], read_out, weight=1e-3, max_iterations=iterations)
+    # endregion
     right = float((read_out.predict(network @ diffeo.Points(x)).argmax(1) == label).double().mean())
     for name, history in (("shape ", first), ("points", second)):
         print(f"{name}: data term {history[0].data:.3f} → {history[-1].data:.1e}, energy {history[-1].energy:.2f}")
 
-    figure = Figure(figsize=(13, 3.6))
-    for k, (phi, title) in enumerate(((None, "a circle, and a star"), (shape, "registered"))):
-        ax = panel(figure, k, phi, title)
+    figure = Figure(figsize=(WIDTH, square(4) + 0.38))
+    panels = squares(figure, 4, 0.06)
+    for ax, phi, title in zip(panels, (None, shape), ("A circle and a star", "Registered"), strict=False):
+        plane(ax, phi, title)
         moved = source if phi is None else phi @ source
-        for curve, color, width in ((target, "#E69F00", 4.0), (moved, "#222222", 1.5)):
-            ax.add_collection(LineCollection(curve.x[curve.edges].detach().numpy(), colors=color, linewidths=width))
-    for k, (phi, title) in enumerate(((None, "two classes"), (network, f"classified: {right:.0%} right"))):
-        ax = panel(figure, k + 2, phi, title)
+        for curve, color, width, name in ((target, ORANGE, 4.0, "target"), (moved, INK, 1.5, "source")):
+            lines = list(curve.x[curve.edges].detach().numpy())
+            ax.add_collection(LineCollection(lines, colors=color, linewidths=width, label=name))
+    for ax, phi, title in zip(
+        panels[2:], (None, network), ("Two classes", f"Classified: {right:.0%} right"), strict=True
+    ):
+        plane(ax, phi, title)
         y = x if phi is None else phi(x).detach()
-        ax.scatter(*y.T.numpy(), s=10, c=[COLORS[c] for c in label], linewidths=0, zorder=3)
+        for c, (color, mark) in enumerate(zip(COLORS, MARKS, strict=True)):
+            at = y[label == c].T.numpy()
+            ax.scatter(*at, s=9, c=color, marker=mark, linewidths=0, zorder=3, label=f"class {c}")
+    for ax in panels[::2]:
+        ax.legend(loc="lower center", fontsize=SMALL, ncols=2, frameon=False, handletextpad=0.4, borderpad=0.1)
     save(figure, out)
     assert first[-1].data < first[0].data / 50
     assert right == 1
@@ -75,18 +89,17 @@ def main(n: int = 90, iterations: int = 80, out: Path = ASSETS / "same.png") -> 
     return right
 
 
-def panel(figure: Figure, k: int, phi: diffeo.Flow | None, title: str) -> Axes:
-    """Axes with the lattice of the plane, as φ leaves it."""
-    ax = figure.add_axes((0.01 + 0.248 * k, 0.03, 0.236, 0.85))
+def plane(ax: Axes, phi: diffeo.Flow | None, title: str) -> None:
+    """The lattice of the plane, as φ leaves it."""
     axis, lines = torch.linspace(-1.2, 1.2, 100), torch.linspace(-1.2, 1.2, 23)
     across = torch.stack([torch.stack([axis, line.expand(100)], 1) for line in lines]).double()
     lattice = torch.cat([across, across.flip(-1)]).reshape(-1, 2)
     with torch.no_grad():
         lattice = lattice if phi is None else phi(lattice)
-    ax.add_collection(LineCollection(lattice.reshape(-1, 100, 2).numpy(), colors="#b5b5b5", linewidths=0.5))
-    ax.set_title(title, loc="left", fontsize=11)
-    ax.set(aspect="equal", xlim=(-1.6, 1.6), ylim=(-1.6, 1.6), xticks=[], yticks=[])
-    return ax
+    ax.add_collection(LineCollection(lattice.reshape(-1, 100, 2).numpy(), colors=FAINT, linewidths=0.4))
+    caption(ax, title)
+    ax.set(aspect="equal", xlim=(-1.5, 1.5), ylim=(-1.6, 1.4), xticks=[], yticks=[])
+    ax.spines[:].set_color(FAINT)
 
 
 if __name__ == "__main__":

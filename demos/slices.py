@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from _pictures import ASSETS, save
+from _pictures import ASSETS, WIDTH, save
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from numpy.typing import NDArray
@@ -124,14 +124,19 @@ def scan(head: Array, machine: int) -> Array:
     return (900, 220)[machine] * (head * shading + noise)
 
 
+# region
 def image(values: Array) -> diffeo.Image:
     """A picture: positions are (column, row), in pixels."""
     grid = diffeo.Grid(values.shape, torch.tensor([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]))
     return diffeo.Image(torch.from_numpy(values).float()[None], grid)
 
 
+# endregion
+
+
 def main(height: int = 224, out: Path = ASSETS / "slices.png") -> diffeo.Registration:
     """Register one scan to the other, and compare the anatomies that they show."""
+    # region
     heads = [anatomy(person, height) for person in (1, 2)]
     moving, fixed = (image(scan(head, machine)) for machine, head in enumerate(heads))
     result = diffeo.register(moving, fixed)
@@ -141,6 +146,7 @@ def main(height: int = 224, out: Path = ASSETS / "slices.png") -> diffeo.Registr
     error = diffeo.SSDLoss()
     errors = [float(error(anatomy, target)) for anatomy in (before, after)]
     figures = result.report
+    # endregion
     print(f"anatomy: {errors[0]:.1%} of its variance differs, then {errors[1]:.2%}", end=", ")
     print(f"det Dφ from {figures['min_jacobian']:.2f} to {figures['max_jacobian']:.1f}", end=", ")
     print(f"|φ(φ⁻¹(x)) − x| on average {figures['inverse_error']:.3f} px, in {figures['seconds']:.1f} s")
@@ -155,7 +161,7 @@ def picture(result: diffeo.Registration, before: diffeo.Image, after: diffeo.Ima
     """The scans above; below how far the anatomies differ, before and after, and the map."""
     plane = planes(target)[0]
     found = pulled(result.phi, plane)
-    figure = Figure(figsize=(9.0, 8.3))
+    figure = Figure(figsize=(WIDTH, 8.85))
     edges = {"left": 0.01, "right": 0.99, "top": 0.965, "bottom": 0.075, "wspace": 0.03, "hspace": 0.09}
     above, below = figure.subplots(2, 3, gridspec_kw=edges)
     for ax, shown in zip(above, (result.source, result.target, result.moved), strict=True):

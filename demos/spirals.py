@@ -8,8 +8,7 @@ import math
 from pathlib import Path
 
 import torch
-from _pictures import ASSETS, save
-from matplotlib.animation import FuncAnimation, PillowWriter
+from _pictures import ASSETS, WIDTH, save, square, squares
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import LinearSegmentedColormap
@@ -17,10 +16,13 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 import diffeo
+from diffeo.viz.film import Film, write_film
+from diffeo.viz.style import BLUE, FAINT, ORANGE, SMALL, caption
 
-COLORS = ("#0072B2", "#D55E00")
+COLORS, MARKS = (BLUE, ORANGE), "o^"  # of the classes: told apart without color, too
 
 
+# region
 def spirals(n: int, turns: float = 1.5) -> tuple[Tensor, Tensor]:
     """Two interleaved spirals of n points each: positions (2n, 2) and labels (2n,)."""
     label = torch.arange(2 * n) % 2
@@ -29,8 +31,12 @@ def spirals(n: int, turns: float = 1.5) -> tuple[Tensor, Tensor]:
     return radius[:, None] * torch.stack([angle.cos(), angle.sin()], 1), label
 
 
+# endregion
+
+
 def main(n: int = 150, steps: int = 20, iterations: int = 150, out: Path = ASSETS / "spirals.png") -> float:
     """Train, look at it, and see that the map is one: no fold, an inverse, all labels right."""
+    # region
     x, label = spirals(n)
     phi = diffeo.Flow(diffeo.FeatureField(diffeo.GaussianKernel(0.3), dim=2, width=256), diffeo.Euler(), steps)
     loss = diffeo.CrossEntropyLoss(diffeo.LinearReadOut(2, 2))
@@ -40,11 +46,11 @@ def main(n: int = 150, steps: int = 20, iterations: int = 150, out: Path = ASSET
 
     right = float((loss.predict(phi @ diffeo.Points(x)).argmax(1) == label).float().mean())
     volumes = phi.with_logdet(x)[1].exp()
+    # endregion
     print(f"{right:.1%} right; cross-entropy {history[0].data:.2f} → {history[-1].data:.1e}", end="; ")
     print(f"energy {history[-1].energy:.2f}; det Dφ from {volumes.min():.2f} to {volumes.max():.2f}")
     save(picture(phi, loss, x, label), out)
-    if out.parent == ASSETS:
-        movie(phi, x, label, out.with_suffix(".gif"))
+    write_film(Flowing(phi, x, label), out.with_suffix(".gif"), seconds=2.5, dpi=85)
     assert right == 1
     assert bool(torch.isfinite(volumes).all())  # no layer folds
     assert float((phi.inverse(phi(x)) - x).abs().max()) < 1e-4
@@ -52,46 +58,58 @@ def main(n: int = 150, steps: int = 20, iterations: int = 150, out: Path = ASSET
 
 
 def dots(ax: Axes, x: Tensor, label: Tensor, path: Tensor) -> None:
-    """The points, in the colors of their classes, in a square that shows the whole path."""
-    ax.scatter(*x.T.numpy(), s=10, c=[COLORS[k] for k in label], linewidths=0, zorder=3)
+    """The points, in the colors and with the marks of their classes, in a square that shows the whole path."""
+    for k, (color, mark) in enumerate(zip(COLORS, MARKS, strict=True)):
+        ax.scatter(*x[label == k].T.numpy(), s=8, c=color, marker=mark, linewidths=0, zorder=3, label=f"class {k}")
     a, b = ((path.amax((0, 1)) + path.amin((0, 1))) / 2).tolist()
     reach = 0.54 * float((path.amax((0, 1)) - path.amin((0, 1))).max())
     ax.set(aspect="equal", xticks=[], yticks=[], xlim=(a - reach, a + reach), ylim=(b - reach, b + reach))
+    ax.spines[:].set_color(FAINT)
+
+
+def lattice(lines: int = 25, fine: int = 200) -> Tensor:
+    """Lines across the plane, one after the other, shape (2 · lines · fine, 2)."""
+    along, at = torch.linspace(-1.2, 1.2, fine), torch.linspace(-1.2, 1.2, lines)
+    across = torch.stack([torch.stack([along, level.expand(fine)], 1) for level in at])
+    return torch.cat([across, across.flip(-1)]).reshape(-1, 2)
 
 
 def picture(phi: diffeo.Diffeo, loss: diffeo.CrossEntropyLoss, x: Tensor, label: Tensor) -> Figure:
     """Start, way and end of the data with the plane they are in; and which side of the line every point ends on."""
-    figure = Figure(figsize=(14, 3.95))
-    path = torch.stack(phi.path(x))
-    axis, lines = torch.linspace(-1.2, 1.2, 200), torch.linspace(-1.2, 1.2, 25)
-    across = torch.stack([torch.stack(torch.meshgrid(axis, line[None], indexing="ij"), -1)[:, 0] for line in lines])
-    plane = torch.stack(phi.path(torch.cat([across, across.flip(-1)]).reshape(-1, 2)))
-    for k, (time, title) in enumerate(((0, "two classes"), (len(path) // 2, "halfway"), (-1, "after the last layer"))):
-        ax = figure.add_axes((0.01 + 0.248 * k, 0.03, 0.236, 0.85))
-        ax.set_title(title, loc="left", fontsize=11)
-        ax.add_collection(LineCollection(plane[time].reshape(-1, 200, 2).numpy(), colors="#b5b5b5", linewidths=0.5))
+    figure = Figure(figsize=(WIDTH, square(4) + 0.38))
+    panels = squares(figure, 4, 0.06)
+    path, plane = torch.stack(phi.path(x)), torch.stack(phi.path(lattice()))
+    for ax, time in zip(panels, (0, len(path) // 2, -1), strict=False):
+        ax.add_collection(LineCollection(list(plane[time].reshape(-1, 200, 2).numpy()), colors=FAINT, linewidths=0.4))
         dots(ax, path[time], label, path)
-    ax = figure.add_axes((0.754, 0.03, 0.236, 0.85))
-    ax.set_title("what is read out", loc="left", fontsize=11)
+    panels[0].legend(loc="lower right", fontsize=SMALL, handletextpad=0.2, borderpad=0.2)
+    axis = torch.linspace(-1.2, 1.2, 200)
     scores = loss.predict(phi @ diffeo.Points(torch.cartesian_prod(axis, axis))).softmax(1)[:, 1].reshape(200, 200)
     colors = LinearSegmentedColormap.from_list("classes", COLORS)
-    ax.contourf(axis.numpy(), axis.numpy(), scores.T.numpy(), levels=8, cmap=colors, alpha=0.4)
-    dots(ax, x, label, path[:1])
+    panels[3].contourf(axis.numpy(), axis.numpy(), scores.T.numpy(), levels=8, cmap=colors, alpha=0.4)
+    dots(panels[3], x, label, path[:1])
+    titles = ("Two classes", "Halfway", "After the last layer", "What is read out")
+    for ax, title in zip(panels, titles, strict=True):
+        caption(ax, title)
     return figure
 
 
-def movie(phi: diffeo.Diffeo, x: Tensor, label: Tensor, out: Path) -> None:
-    """The data, layer after layer."""
-    path = torch.stack(phi.path(x))
-    figure = Figure(figsize=(3.6, 3.6))
-    ax = figure.add_axes((0, 0, 1, 1))
-    frames = [*range(len(path)), *[len(path) - 1] * 8, *range(len(path) - 1, -1, -1)]
+class Flowing(Film):
+    """The data and the plane, layer after layer."""
 
-    def draw(frame: int) -> None:
-        ax.clear()
-        dots(ax, path[frame], label, path)
+    def __init__(self, phi: diffeo.Diffeo, x: Tensor, label: Tensor) -> None:
+        self.path, self.plane, self.label = torch.stack(phi.path(x)), phi.path(lattice()), label
+        self.moments = len(self.path)
+        self.figure = Figure(figsize=(4.4, 4.4))
+        self.ax = self.figure.add_axes((0.005, 0.005, 0.99, 0.99))
 
-    FuncAnimation(figure, draw, frames=frames).save(out, PillowWriter(fps=12), dpi=70)
+    def draw(self, k: int) -> None:
+        """After k layers."""
+        self.ax.clear()
+        lines = list(self.plane[k].reshape(-1, 200, 2).numpy())
+        self.ax.add_collection(LineCollection(lines, colors=FAINT, linewidths=0.4))
+        dots(self.ax, self.path[k], self.label, self.path)
+        self.ax.text(0.03, 0.03, f"layer {k} of {self.moments - 1}", transform=self.ax.transAxes, fontsize=11)
 
 
 if __name__ == "__main__":

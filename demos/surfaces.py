@@ -31,6 +31,7 @@ def finger(root: list[float], azimuth: float, bones: list[float], bends: list[fl
     return balls
 
 
+# region
 def hand(spread: float, bend: float, thumb: float, cell: float) -> diffeo.Mesh:
     """A hand about 18 units (cm, say) long.
 
@@ -52,10 +53,15 @@ def hand(spread: float, bend: float, thumb: float, cell: float) -> diffeo.Mesh:
     return organ(torch.stack(centers), torch.tensor(radii, dtype=torch.float64), cell)
 
 
+# endregion
+
+
 def main(cell: float = 0.52, out: Path = ASSETS / "surfaces.png") -> diffeo.Registration:
     """Register the open hand to the half-closed one with no options at all."""
+    # region
     source, target = hand(0.16, 0.1, 0.85, cell), hand(0.1, 0.42, 0.6, 1.03 * cell)
     result = diffeo.register(source, target)
+    # endregion
 
     figures = result.report
     print(f"{len(source.x)} vertices onto {len(target.x)}", end=", ")

@@ -8,23 +8,28 @@ diffeomorphism: it is certified not to fold, so that the particles keep a densit
 from pathlib import Path
 
 import torch
-from _pictures import ASSETS, save
+from _pictures import ASSETS, WIDTH, save, square, squares
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from torch import Tensor
 
 import diffeo
 from diffeo.viz import plot
+from diffeo.viz.style import FAINT, VERMILION, caption
 
 BOX = torch.tensor([-2.8, -2.6]), torch.tensor([2.8, 3.0])
 
 
+# region
 def log_density(x: Tensor) -> Tensor:
     """A banana with an eye, up to its constant: two valleys in an energy, of different widths."""
     u, v = x.T
     arch = -((v + 0.8 - 0.45 * u.square()) / 0.3).square() / 2 - (u / 1.2).square() / 2
     eye = -(u.square() + (v - 1.6).square()) / (2 * 0.35**2) - 0.2
     return torch.logaddexp(arch, eye)
+
+
+# endregion
 
 
 def svgd(kernel: diffeo.GaussianKernel, x: Tensor) -> Tensor:
@@ -45,11 +50,13 @@ def moments(x: Tensor, weights: Tensor) -> Tensor:
 
 def main(n: int = 400, layers: int = 150, out: Path = ASSETS / "svgd.png") -> float:
     """Grow the map, compare the particles with the density, and draw both."""
+    # region
     x = 0.5 * torch.randn(n, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     kernel, loss = diffeo.GaussianKernel(0.5), diffeo.KLLoss(log_density)
     phi = diffeo.Descent(kernel)
     particles = diffeo.Samples(x)
     history = diffeo.fit(phi, [(particles, None)], loss, weight=0, max_iterations=layers, tolerance=None)
+    # endregion
 
     first = phi.path(x)[1] - x
     direction = svgd(kernel, x)
@@ -70,18 +77,17 @@ def main(n: int = 400, layers: int = 150, out: Path = ASSETS / "svgd.png") -> fl
 
 def picture(phi: diffeo.Descent, x: Tensor) -> Figure:
     """Particles and the plane they are in, after some layers, over the density."""
-    figure = Figure(figsize=(14, 4.05))
+    figure = Figure(figsize=(WIDTH, square(4) + 0.38))
     path = phi.path(x)
     lines = grid()
     planes = phi.path(torch.cat(lines))
     times = [0, *(max(1, round((len(path) - 1) * share)) for share in (0.03, 0.15, 1))]
-    for k, time in enumerate(times):
-        ax = figure.add_axes((0.01 + 0.248 * k, 0.03, 0.236, 0.85))
+    for ax, time in zip(squares(figure, 4, 0.06), times, strict=True):
         plot.density(ax, log_density, *(corner.double() for corner in BOX), bar=False)
         moved = planes[time].reshape(len(lines), -1, 2).numpy()
-        ax.add_collection(LineCollection(list(moved), colors="#9a9a9a", linewidths=0.4))
-        ax.scatter(*path[time].T.numpy(), s=7, color="#D55E00", linewidths=0, zorder=3)
-        ax.set_title("start" if not time else f"{time} layer{'s' if time > 1 else ''}", loc="left", fontsize=11)
+        ax.add_collection(LineCollection(list(moved), colors=FAINT, linewidths=0.4))
+        ax.scatter(*path[time].T.numpy(), s=5, color=VERMILION, linewidths=0, zorder=3)
+        caption(ax, "Start" if not time else f"{time} layer{'s' if time > 1 else ''}")
         ax.set(xticks=[], yticks=[], xlabel="", ylabel="")
     return figure
 

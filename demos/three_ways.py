@@ -9,19 +9,20 @@ import math
 from pathlib import Path
 
 import torch
-from _pictures import ASSETS, save
+from _pictures import ASSETS, WIDTH, save, square, squares
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from torch import Tensor
 
 import diffeo
 from diffeo.viz import plot
+from diffeo.viz.style import FAINT, GREEN, INK, NORMAL, ORANGE, SKY, SMALL, dress
 
 KERNEL = diffeo.GaussianKernel(0.4)
 LOOK = {  # of the three speeds; two of them coincide
-    "Geodesic": {"color": "#56B4E9", "lw": 6},
-    "Flow": {"color": "#222222", "lw": 2, "ls": "--"},
-    "Descent": {"color": "#007A5A", "lw": 2.4},
+    "Geodesic": {"color": SKY, "lw": 6},
+    "Flow": {"color": INK, "lw": 2, "ls": "--"},
+    "Descent": {"color": GREEN, "lw": 2.4},
 }
 
 
@@ -46,6 +47,7 @@ def speeds(phi: diffeo.Diffeo) -> Tensor:
 
 def main(n: int = 60, steps: int = 10, iterations: int = 150, out: Path = ASSETS / "three_ways.png") -> dict:
     """Fit all three with one kernel, one loss and one weight, and compare what they cost."""
+    # region
     source, target = strip(0.0, n), strip(0.85, round(1.2 * n))
     ways = {
         "Geodesic": diffeo.Geodesic(KERNEL, source.x, diffeo.Ralston(), steps),
@@ -57,6 +59,7 @@ def main(n: int = 60, steps: int = 10, iterations: int = 150, out: Path = ASSETS
     for name, phi in ways.items():
         history = diffeo.fit(phi, [(source, target)], loss, weight=1e-2, max_iterations=iterations, tolerance=1e-4)
         last[name] = history[-1]
+        # endregion
         print(
             f"{name:9} energy {last[name].energy:.3f}, data term {history[0].data:.2f} → {last[name].data:.1e}, ",
             end="",
@@ -76,22 +79,27 @@ def main(n: int = 60, steps: int = 10, iterations: int = 150, out: Path = ASSETS
 def picture(ways: dict, last: dict, source: diffeo.Curve, target: diffeo.Curve) -> Figure:
     """The three deformed grids, and how fast each path is gone through."""
     lo, hi = torch.full((2,), -1.3, dtype=torch.float64), torch.full((2,), 1.3, dtype=torch.float64)
-    figure = Figure(figsize=(13.5, 6.6))
-    for k, (name, phi) in enumerate(ways.items()):
-        ax = figure.add_axes((0.035 + 0.325 * k, 0.41, 0.24, 0.53))
-        plot.grid(ax, phi, lo, hi, 25, limit=1.5)
-        for shape, color, width in ((target, "#E69F00", 4.0), (phi @ source, "black", 1.4)):
-            ax.add_collection(LineCollection(shape.x[shape.edges].numpy(), colors=color, linewidths=width))
-        ax.set_title(f"{name}: energy {last[name].energy:.2f}, data {last[name].data:.1e}", loc="left", fontsize=11)
-        ax.set(xlabel="", ylabel="")
-    ax = figure.add_axes((0.05, 0.085, 0.55, 0.25))
+    room = {"left": 0.42, "right": 0.85, "gap": 0.14}
+    height = square(3, **room) + 2.65
+    figure = Figure(figsize=(WIDTH, height))
+    for ax, (name, phi) in zip(squares(figure, 3, 2.3, **room), ways.items(), strict=True):
+        plot.grid(ax, phi, lo, hi, 25, limit=1.5, bar=name == "Descent")
+        for shape, color, width in ((target, ORANGE, 4.0), (phi @ source, "black", 1.4)):
+            ax.add_collection(LineCollection(list(shape.x[shape.edges].numpy()), colors=color, linewidths=width))
+        title = f"{name}: energy {last[name].energy:.2f}, data {last[name].data:.1e}"
+        ax.set_title(title, loc="left", fontsize=NORMAL, color=INK)
+        ax.set(xlabel="", ylabel="", xlim=(-1.42, 1.42), ylim=(-1.42, 1.42))
+        ax.tick_params(labelleft=name == "Geodesic")
+    ax = figure.add_axes((0.55 / WIDTH, 0.48 / height, 5.6 / WIDTH, 1.4 / height))
     for name, phi in ways.items():
         speed = speeds(phi)
         ax.stairs(speed, torch.linspace(0, 1, len(speed) + 1), label=name, baseline=None, **LOOK[name])
-    ax.set(xlabel="time  (layers passed / all layers)", ylabel="speed ‖v‖", xlim=(0, 1), ylim=(0, None))
-    ax.plot([], [], color="#E69F00", lw=4, label="(above) target")
+    dress(ax, "time  (layers passed / all layers)", "speed ‖v‖")
+    ax.set(xlim=(0, 1), ylim=(0, None))
+    ax.grid(visible=True, color=FAINT, alpha=0.25)
+    ax.plot([], [], color=ORANGE, lw=4, label="(above) target")
     ax.plot([], [], color="black", lw=1.4, label="(above) φ · source, a circle")
-    ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1.05))
+    ax.legend(frameon=False, fontsize=SMALL + 1, loc="upper left", bbox_to_anchor=(1.02, 1.08))
     return figure
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from _pictures import ASSETS, save
+from _pictures import ASSETS, WIDTH, save
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.ndimage import gaussian_filter
@@ -142,6 +142,7 @@ def grid(linear: Tensor, middle: Tensor, sides: tuple[float, float, float]) -> d
 
 def main(voxel: float = 2.0, out: Path = ASSETS / "volumes.png") -> diffeo.Registration:
     """Register the scans, then carry the labels; ``voxel`` is the fixed one's, in mm."""
+    # region
     here = torch.tensor([0.0, -4.0, -6.0], dtype=torch.float64)
     still = diffeo.Affine(torch.eye(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64))
     fixed, fixed_labels = scanned(1, grid(voxel * torch.eye(3).double(), here, (148, 180, 140)), T1, still)
@@ -155,6 +156,7 @@ def main(voxel: float = 2.0, out: Path = ASSETS / "volumes.png") -> diffeo.Regis
     moved_labels = result.phi @ moving_labels.on(fixed.grid)
     before, after = overlap(fixed_labels, moving_labels), overlap(fixed_labels, moved_labels)
     figures = result.report
+    # endregion
     print(f"{' × '.join(map(str, moving.grid.shape))} voxels onto {' × '.join(map(str, fixed.grid.shape))}", end=", ")
     print(f"Dice {before.mean_dice:.2f} → {after.mean_dice:.2f} over {len(after.labels)} labels", end=", ")
     print(f"det Dφ⁻¹ at least {figures['min_corner']:.2f}", end=", ")
@@ -168,7 +170,7 @@ def main(voxel: float = 2.0, out: Path = ASSETS / "volumes.png") -> diffeo.Regis
 
 def picture(result: diffeo.Registration, labels: diffeo.Image, before: Overlap, after: Overlap) -> Figure:
     """Three slices of each volume, with the outlines of the fixed labels; and how well the labels overlap."""
-    width, height, side, head, gap = 9.8, 7.05, 2.0, 0.3, 0.06  # inches; side is the height of a slice
+    width, height, side, head, gap = WIDTH, 6.9, 1.95, 0.3, 0.06  # inches; side is the height of a slice
     figure, drawn = Figure(figsize=(width, height)), planes(labels, CENTER)
     shown = {
         "Fixed, and the outlines of its labels in all slices": result.target,
