@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
 from pathlib import Path
 from typing import Any, Self
@@ -20,6 +20,7 @@ from torch import Tensor
 from diffeo.core import Diffeo, Field, Loss, Solver
 from diffeo.estimators.defaults import LABELS, VALUES, Recipe
 from diffeo.estimators.network import Settings, train
+from diffeo.estimators.shown import details, energies, proven, some
 from diffeo.estimators.standardization import Standardization
 from diffeo.estimators.watch import Watch
 from diffeo.fit import History, Record
@@ -65,6 +66,7 @@ class ResNet(TransformerMixin, BaseEstimator, ABC):
         unit_: what standardized columns are divided by.
         center_, spread_: of the columns, shape (p,).
         history_: how training went.
+        rows_: up to 2,000 of the training rows and their targets, for pictures.
         n_features_in_, feature_names_in_: as everywhere in scikit-learn.
     """
 
@@ -72,6 +74,8 @@ class ResNet(TransformerMixin, BaseEstimator, ABC):
     read_in_: ReadIn
     read_out_: Loss
     history_: History
+    rows_: tuple[np.ndarray, np.ndarray]
+    n_features_in_: int
 
     def __init__(
         self,
@@ -134,8 +138,11 @@ class ResNet(TransformerMixin, BaseEstimator, ABC):
     def encode(self, X: Any) -> Tensor:
         """Where φ begins for rows of X, shape (n, d): standardized, in units of √p, with extra dimensions."""
         check_is_fitted(self, "phi_")
+        return self._encoded(self._checked_rows(X))
+
+    def _encoded(self, rows: np.ndarray) -> Tensor:
         with torch.no_grad():
-            return self.read_in_(self._rows(self._checked_rows(X)) / self.unit_)
+            return self.read_in_(self._rows(rows) / self.unit_)
 
     def transform(self, X: Any) -> np.ndarray:
         """φ of the rows of X, shape (n, d): the representation that is read out."""
@@ -149,6 +156,128 @@ class ResNet(TransformerMixin, BaseEstimator, ABC):
         from diffeo.diagnostics import certificate
 
         return certificate(self.phi_, None if X is None else self.encode(X))
+
+    def plot(
+        self,
+        X: Any = None,
+        y: Any = None,
+        *,
+        names: Sequence[str] = (),
+        title: str | None = None,
+        report: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """A figure: the data on their way through the layers, answers, the training, and what is known of the network.
+
+        Args:
+            X: rows, shape (n, p), with their targets y; rows of the training (2,000 of them at most) if left out.
+            y: as ``fit`` takes them.
+            names: of the columns, with their units, if not those that the fit was told; those of values may follow.
+            title: written above.
+            report: other figures to be told, as `diffeo train` writes them into ``report.json``.
+
+        Returns: a figure of matplotlib; ``figure.savefig("network.png")``.
+        Raises: ValueError without rows, if the network comes from a file: files do not keep the rows.
+        """
+        from diffeo.viz.learning_overview import learning_overview
+
+        return learning_overview(self._shown("plot", X, y, names, report), title=title)
+
+    def animate(
+        self,
+        path: str | Path,
+        X: Any = None,
+        y: Any = None,
+        *,
+        names: Sequence[str] = (),
+        title: str | None = None,
+        moments: int = 25,
+        seconds: float = 4.0,
+        dpi: float = 80,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Path:
+        """A film of the data on their way through the layers.
+
+        Args:
+            path: ends in .gif, or in .mp4 where ffmpeg is on the system.
+            X, y, names, title: as for ``plot``.
+            moments: how many there are from the first layer to the last, evenly along the way.
+            seconds: from the first moment to the last.
+            dpi: pixels per inch; a film is about 5 inches wide.
+            progress: called with the frames that are drawn and how many there are.
+
+        Returns: the path.
+        Raises: ValueError as ``plot`` does, and for a film that cannot be written.
+        """
+        from diffeo.viz.film import check_film, write_film
+        from diffeo.viz.films.learning import LearningFilm
+
+        check_film(Path(path), seconds, dpi)
+        film = LearningFilm(self._shown("animate", X, y, names), moments, title=title)
+        return write_film(film, path, seconds=seconds, dpi=dpi, progress=progress)
+
+    def to_html(
+        self,
+        path: str | Path,
+        X: Any = None,
+        y: Any = None,
+        *,
+        names: Sequence[str] = (),
+        title: str | None = None,
+        report: Mapping[str, Any] | None = None,
+    ) -> Path:
+        """One page to look at in a browser: the data in motion, answers, layers, figures; it needs no network.
+
+        Args:
+            path: the file.
+            X, y, names, title, report: as for ``plot``.
+
+        Returns: the path.
+        Raises: ValueError as ``plot`` does.
+        """
+        from diffeo.viz.page.learning import learning_page
+
+        shown = self._shown("to_html", X, y, names, report)
+        return learning_page(path, shown, title=title, details=details(self, report))
+
+    def _shown(self, who: str, X: Any, y: Any, names: Sequence[str], report: Mapping[str, Any] | None = None) -> Any:
+        """What pictures are made of."""
+        from diffeo.viz.learned import Learned
+
+        check_is_fitted(self, "phi_")
+        which = "rows"
+        if X is None and y is None:
+            if not hasattr(self, "rows_"):
+                raise ValueError(f"{who} expects rows: this network was loaded from a file, which keeps none.")
+            (X, y), which = self.rows_, "training rows"
+        if X is None or y is None:
+            raise ValueError(f"{who} expects rows X together with their targets y, or neither.")
+        given = list(names) or self._names()
+        rows, p = self._checked_rows(X), self.n_features_in_
+        start = self.encode(X)
+        with torch.no_grad():
+            answers = self._answers(self.phi_(start))
+        report = dict(report or {})
+        return Learned(
+            self.phi_,
+            rows,
+            start,
+            self._target(y, answers, which, given[p:] or ([report["target"]] if "target" in report else [])),
+            self._encoded,
+            self._answers,
+            given[:p],
+            self.history_.records,
+            proven(self.phi_, start),
+            energies(self.phi_),
+            report,
+        )
+
+    @abstractmethod
+    def _target(self, y: Any, answers: np.ndarray, which: str, names: Sequence[str]) -> Any:
+        """The truth about rows and what is answered, as pictures take it."""
+
+    @abstractmethod
+    def _answers(self, z: Tensor) -> np.ndarray:
+        """Probabilities, or values, shape (n, k), read out at z, shape (n, d), where φ ends."""
 
     def _settings(self) -> Settings:
         seed = self.random_state
@@ -183,7 +312,7 @@ class ResNet(TransformerMixin, BaseEstimator, ABC):
         return X, y
 
     def _names(self) -> list[str]:
-        return [str(name) for name in getattr(self, "feature_names_in_", [])]
+        return [str(name) for name in getattr(self, "feature_names_in_", getattr(self, "names_", []))]
 
     def _checked_rows(self, X: Any) -> np.ndarray:
         """Rows as wide as those of the training. Raises ValueError otherwise."""
@@ -208,10 +337,14 @@ class ResNet(TransformerMixin, BaseEstimator, ABC):
         self.n_iter_ = max(1, len(network.history) - 1)
 
     def _scores(self, X: Any) -> np.ndarray:
-        check_is_fitted(self, "phi_")
+        start = self.encode(X)
+        with torch.no_grad():
+            return self._read_out(self.phi_(start))
+
+    def _read_out(self, z: Tensor) -> np.ndarray:
         predict: Any = self.read_out_
         with torch.no_grad():
-            return predict.predict(Points(self.phi_(self.encode(X)))).double().numpy()
+            return predict.predict(Points(z)).double().numpy()
 
 
 class ResNetClassifier(ClassifierMixin, ResNet):
@@ -232,6 +365,8 @@ class ResNetClassifier(ClassifierMixin, ResNet):
                 f"ResNetClassifier expects at least two classes, and got one class only: {self.classes_.tolist()[0]!r}."
             )
         self._train(X, torch.from_numpy(labels.reshape(-1)).long(), settings, True, watch)
+        kept = some(len(X))
+        self.rows_ = X[kept], y[kept]
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Scores, shape (n, k); with two classes the difference of the second and the first, shape (n,)."""
@@ -245,11 +380,26 @@ class ResNetClassifier(ClassifierMixin, ResNet):
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities, shape (n, k): softmax of scores, or, of exact read-outs, their positive parts, normalized."""
-        scores = self._scores(X)
+        return self._probabilities(self._scores(X))
+
+    def _probabilities(self, scores: np.ndarray) -> np.ndarray:
         if isinstance(self.read_out_, CrossEntropyLoss):
             return torch.from_numpy(scores).softmax(1).numpy()
         positive = np.maximum(scores, 1e-6)
         return positive / positive.sum(1, keepdims=True)
+
+    def _answers(self, z: Tensor) -> np.ndarray:
+        return self._probabilities(self._read_out(z))
+
+    def _target(self, y: Any, answers: np.ndarray, which: str, names: Sequence[str]) -> Any:
+        from diffeo.viz.target_labels import Labels
+
+        y = flat(np.asarray(y), "ResNetClassifier")
+        unknown = sorted(set(y.tolist()) - set(self.classes_.tolist()), key=str)
+        if unknown or len(y) != len(answers):
+            problem = f"the label {unknown[0]!r}, which is none" if unknown else f"{len(y)} for {len(answers)} rows"
+            raise ValueError(f"pictures expect for every row one of the labels of the training, and got {problem}.")
+        return Labels(np.searchsorted(self.classes_, y), answers, [str(label) for label in self.classes_], which)
 
 
 class ResNetRegressor(RegressorMixin, ResNet):
@@ -275,12 +425,31 @@ class ResNetRegressor(RegressorMixin, ResNet):
         self.target_center_, self.target_spread_ = targets.center, targets.spread
         standard = torch.from_numpy(targets.forward(values)).to(getattr(torch, self.dtype))
         self._train(X, standard, settings, False, watch)
+        kept = some(len(X))
+        self.rows_ = X[kept], y[kept]
 
     def predict(self, X: Any) -> np.ndarray:
         """Values, shape (n,) or (n, k)."""
-        scores = self._scores(X)
-        values = Standardization(self.target_center_, self.target_spread_).backward(scores)
+        values = self._values(self._scores(X))
         return values[:, 0] if self.single_output_ else values
+
+    def _values(self, scores: np.ndarray) -> np.ndarray:
+        return Standardization(self.target_center_, self.target_spread_).backward(scores)
+
+    def _answers(self, z: Tensor) -> np.ndarray:
+        return self._values(self._read_out(z))
+
+    def _target(self, y: Any, answers: np.ndarray, which: str, names: Sequence[str]) -> Any:
+        from diffeo.viz.target_values import Values
+
+        truth = numbers(np.asarray(y))
+        truth = truth.reshape(len(truth), -1)
+        if truth.shape != answers.shape:
+            raise ValueError(f"pictures expect values of shape {answers.shape}, as predicted, and got {truth.shape}.")
+        finite(truth, "ResNetRegressor", ["y"])
+        k = truth.shape[1]
+        own = [str(name) for name in names] if len(names) == k else []
+        return Values(truth, answers, own or (["y"] if k == 1 else [f"y{j + 1}" for j in range(k)]), which)
 
 
 def finite(x: np.ndarray, who: str, names: list[str]) -> None:

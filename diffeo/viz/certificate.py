@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 
 from diffeo.viz.style import BLUE, FAINT, INK, LARGE, ORANGE, SMALL, VERMILION, caption, dress
 from diffeo.viz.view import array
+
+FEW = 30  # layers that are told apart
 
 
 def certificate(
@@ -35,18 +38,38 @@ def certificate(
     residuals.set_ylim(0, max(1.15, 1.1 * float(rates.max())))
     dress(residuals, "layer", "Lip(layer − id) ≤")
     caption(residuals, f"{sum(found.layers_invertible)} of {len(at)} layers certified")
-    low, high = (np.array([getattr(bound, name) for bound in found.bounds]) for name in ("smallest", "largest"))
-    high = np.minimum(high, 1e6)
-    stretches.bar(at, high - low, bottom=low, width=0.7, color=BLUE, alpha=0.25, label="proven, everywhere")
-    if found.measured is not None:
-        least, most = array(found.measured.smallest), array(found.measured.largest)
-        stretches.vlines(at, least, most, color=ORANGE, lw=3, label="measured, at the points")
-    stretches.axhline(1, color=FAINT, lw=1)
-    stretches.set_ylim(bottom=0)
-    dress(stretches, "layer", "|Φ(x) − Φ(y)| / |x − y|")
-    stretches.legend(fontsize=SMALL, frameon=False, labelcolor=INK)
-    caption(stretches, f"Lip(φ) ≤ {found.lipschitz:.3g}, Lip(φ⁻¹) ≤ {found.inverse_lipschitz:.3g}")
+    stretches_panel(stretches, found)
     for ax in (residuals, stretches):
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.set_xlim(0.5, at[-1] + 0.5)
     return figure
+
+
+def stretches_panel(ax: Axes, found: Any, where: str = "the points") -> None:
+    """Draw between which factors every layer can change lengths, and does at points.
+
+    Args:
+        found: as `diffeo.diagnostics.certificate` gives it.
+        where: what was measured at.
+    """
+    at = np.arange(1, len(found.bounds) + 1)
+    low, high = (np.array([getattr(bound, name) for bound in found.bounds]) for name in ("smallest", "largest"))
+    high = np.minimum(high, 1e6)
+    wide = 0.7 if len(at) <= FEW else 1.0
+    ax.bar(at, high - low, bottom=low, width=wide, color=BLUE, alpha=0.25, label="proven", linewidth=0)
+    if found.measured is not None:
+        least, most = array(found.measured.smallest), array(found.measured.largest)
+        ax.bar(
+            at,
+            most - least,
+            bottom=least,
+            width=0.25 if len(at) <= FEW else 1.0,
+            color=ORANGE,
+            label=f"measured at {where}",
+            linewidth=0,
+        )
+    ax.axhline(1, color=FAINT, lw=1)
+    ax.set_ylim(bottom=0)
+    dress(ax, "layer", "|Φ(x) − Φ(y)| / |x − y|")
+    ax.legend(fontsize=SMALL, frameon=False, labelcolor=INK)
+    caption(ax, f"Lip(φ) ≤ {found.lipschitz:.3g}, Lip(φ⁻¹) ≤ {found.inverse_lipschitz:.3g}")

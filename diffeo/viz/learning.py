@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from diffeo.viz.curves import history
 from diffeo.viz.draw import legend
-from diffeo.viz.style import BLUE, FAINT, INK, LARGE, NORMAL, ORANGE, SMALL, caption, dress
+from diffeo.viz.style import FAINT, INK, LARGE, NORMAL, PALETTE, SMALL, caption, dress
 from diffeo.viz.view import sample
 
 Array = NDArray[Any]
@@ -22,6 +22,7 @@ WIDTH, HEIGHT = 11.0, 5.2
 """Inches: the figure."""
 MOST_NAMES, MOST_NUMBERS = 24, 14
 """Classes whose names, and whose counts, can be read."""
+MARKS = ("o", "^", "s", "D", "v", "P")
 LONGEST, MOST_LETTERS = 14, 40  # letters of a class's name that are shown, and of all names beside each other
 
 
@@ -55,23 +56,28 @@ def agreement(ax: Axes, named: Mapping[str, tuple[Array, Array]], target: str) -
     """Draw predicted against true numbers, with the line on which they agree.
 
     Args:
-        named: (truth, predicted), of shape (n,) each, by what they are, such as training and hold-out; at most 6,000
-            points of each are drawn.
+        named: (truth, predicted), of shape (n,) each, by what they are, such as training and hold-out; six at most, of
+            each of which at most 6,000 points are drawn.
         target: what is predicted.
     """
     handles = []
-    for (name, (truth, predicted)), color in zip(named.items(), (BLUE, ORANGE), strict=False):
+    for (name, (truth, predicted)), color, mark in zip(named.items(), PALETTE, MARKS, strict=False):
         rows = sample(len(truth))
-        ax.scatter(truth[rows], predicted[rows], s=10, color=color, alpha=0.6, linewidths=0)
-        handles.append(Line2D([], [], color=color, marker="o", ls="", ms=4, label=name))
+        ax.scatter(
+            truth[rows], predicted[rows], s=12, color=color, marker=mark, alpha=0.6, linewidths=0, rasterized=True
+        )
+        handles.append(Line2D([], [], color=color, marker=mark, ls="", ms=4, label=name))
     both = np.concatenate([np.concatenate(pair) for pair in named.values()])
     ends = [float(both.min()), float(both.max())]
     ax.plot(ends, ends, color=FAINT, lw=1, zorder=0)
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_locator(MaxNLocator(5))
-    dress(ax, f"{_short(target, 40)}, true", "predicted")
+    dress(ax, f"{short(target, 40)}, true", "predicted")
     caption(ax, "Predictions")
-    legend(ax, handles)
+    if len(handles) <= 2:
+        legend(ax, handles)
+    else:  # below the line there is room
+        ax.legend(handles=handles, fontsize=SMALL, loc="lower right", frameon=False, labelcolor=INK)
 
 
 def confusion(ax: Axes, counts: Array, classes: Sequence[str], which: str) -> None:
@@ -92,7 +98,7 @@ def confusion(ax: Axes, counts: Array, classes: Sequence[str], which: str) -> No
                 ax.text(
                     j, i, f"{counts[i, j]}", ha="center", va="center", fontsize=SMALL, color="white" if dark else INK
                 )
-    names = [_short(name, LONGEST) for name in classes]
+    names = [short(name, LONGEST) for name in classes]
     crowded = sum(map(len, names)) > MOST_LETTERS
     dress(ax, "predicted, in the same order" if crowded and k <= MOST_NAMES else "predicted", "true")
     if k <= MOST_NAMES:
@@ -104,7 +110,7 @@ def confusion(ax: Axes, counts: Array, classes: Sequence[str], which: str) -> No
     caption(ax, f"Confusion, {which}")
 
 
-def _short(name: str, length: int) -> str:
+def short(name: str, length: int) -> str:
     """A name that fits; no part of it is read as mathematics."""
     name = name if len(name) <= length else name[: length - 1] + "…"
     return name.replace("$", r"\$")
