@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 # As many processes as cores, each on one thread: twice the threads would wait for each other.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 
-.PHONY: setup demo pictures test fast lint types layers bench clean
+.PHONY: setup demo gallery test fast lint types layers bench clean
 
 setup: .venv/ready
 
@@ -21,10 +21,9 @@ setup: .venv/ready
 demo: .venv/ready
 	$(BIN)/python demos/first.py
 
-# The pictures of the README, made anew.
-pictures: .venv/ready
-	$(BIN)/python demos/first.py --picture
-	for demo in curves surfaces landmarks three_ways slices volumes compound spirals depth rkhs_node geodesic pl same; do $(BIN)/python demos/$$demo.py || exit 1; done
+# Every demo, two at a time: a page of them in gallery/, and the pictures of the README.
+gallery: .venv/ready
+	$(BIN)/python demos/_gallery.py
 
 test: .venv/ready
 	$(PYTEST)
@@ -52,4 +51,4 @@ bench: .venv/ready
 	$(BIN)/python -m tests.benchmarks
 
 clean:
-	rm -rf .venv demo-out
+	rm -rf .venv demo-out gallery
