@@ -33,7 +33,7 @@ WIDE, HIGH, DPI = 880, 440, 90
 """Pixels of the pictures on their way, at most; those of three planes are beside each other. And of the overview."""
 MOST = 720
 """Points along a side of a slice."""
-BYTES = 2_500_000
+BYTES = 1_800_000
 """Of all slices of a volume, about, and of all moments; where there are more, every second one is shown, or fewer."""
 MOVED, FIXED, MOVING = "moved", "fixed", "moving"
 
@@ -179,6 +179,7 @@ def _way(pictures: Moments, points: Sequence[tuple[PointShape, PointShape]]) -> 
         others={"difference": canvas.frames(difference, every), "map": canvas.frames(growth, every)},
         times=pictures.way.times[every].tolist(),
         clock="part of the way",
+        smooth=True,
     )
 
 

@@ -35,6 +35,7 @@ class Swipe(Panel):
         start: the slice that is seen at first; by default the middle one, or the last one of a way.
         times: of slices that are moments of a way: the slider then has a button that plays it.
         clock: what the times are, say "part of the way".
+        smooth: whether pixels are blended, as drawings want it; those of images are seen as they are.
 
     Raises: ValueError for pictures of two sizes, and where slices and their names or times do not fit.
     """
@@ -50,6 +51,7 @@ class Swipe(Panel):
     start: int | None = None
     times: Sequence[float] | None = None
     clock: str = "time"
+    smooth: bool = False
     kind: ClassVar[str] = "swipe"
 
     def __post_init__(self) -> None:
@@ -85,9 +87,10 @@ class Swipe(Panel):
         _, height, width = np.shape(self.before)[:3]
         ratio = width / (height * self.aspect)
         style = f"aspect-ratio: {ratio:g}; max-width: min(100%, {75 * ratio:g}vh)"
+        look = ' style="image-rendering: auto"' if self.smooth else ""
         return (
             '<div class="controls"></div>'
-            f'<div class="stack" style="{style}"><img class="right" alt=""><img class="left" alt="">'
+            f'<div class="stack" style="{style}"><img class="right" alt=""{look}><img class="left" alt=""{look}>'
             '<span class="bar"></span><span class="name left"></span><span class="name right"></span></div>'
         )
 
