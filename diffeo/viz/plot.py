@@ -20,6 +20,7 @@ from diffeo.viz.marks import mark
 from diffeo.viz.overview import registration
 from diffeo.viz.planes import planes
 from diffeo.viz.regularity import regularity
+from diffeo.viz.strip import filmstrip
 from diffeo.viz.warps import carried_grid, log_jacobian
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "density",
     "density_overview",
     "difference",
+    "filmstrip",
     "geodesicity",
     "grid",
     "history",

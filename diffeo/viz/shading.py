@@ -39,7 +39,7 @@ class Surface(NamedTuple):
     """Shape (f, 3)."""
     rgb: Array
     """Between 0 and 1: shape (3,), or (n, 3) for one per vertex."""
-    ambient: float = 0.3
+    ambient: float = 0.4
     """What a face seen edge-on keeps of its color; more of it for colors that mean numbers."""
     fill: float = 1.0
     """1 is solid; less is a ghost, which is seen where nothing solid is before it and hides nothing."""

@@ -22,7 +22,7 @@ VECTOR = 200.0
 """Pixels per inch that surfaces have at least in a vector format, whose own resolution is meant for the screen."""
 
 
-def surface(mesh: Mesh, color: Any, *, ambient: float = 0.3, fill: float = 1.0, outline: float = 0.5) -> Surface:
+def surface(mesh: Mesh, color: Any, *, ambient: float = 0.4, fill: float = 1.0, outline: float = 0.5) -> Surface:
     """A mesh as it is to be drawn.
 
     Args:

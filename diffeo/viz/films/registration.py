@@ -9,13 +9,8 @@ from diffeo.core import Diffeo, Shape
 from diffeo.shapes import PointShape
 from diffeo.viz.film import Film
 from diffeo.viz.films.images import ImageFilm
-from diffeo.viz.films.line import LineFilm
-from diffeo.viz.films.plane import PlaneFilm
 from diffeo.viz.films.shapes import ShapeFilm
-from diffeo.viz.films.space import SpaceFilm
 from diffeo.viz.parts import images_of, pairs_of
-from diffeo.viz.quantities import Quantity
-from diffeo.viz.view import is_flat, visible
 
 
 def registration_film(
@@ -37,33 +32,5 @@ def registration_film(
     if moving and fixed:
         return ImageFilm(moving[0], fixed[0], phi, points=pairs_of(source, target), moments=moments)
     if isinstance(source, PointShape) and isinstance(target, PointShape):
-        return shape_film(source, target, phi, moments=moments)
+        return ShapeFilm(source, target, phi, moments=moments)
     raise ValueError(f"there is no film of a {type(source).__name__} that goes to a {type(target).__name__}.")
-
-
-def shape_film(
-    source: PointShape,
-    target: PointShape,
-    phi: Diffeo,
-    *,
-    moments: int = 25,
-    title: str = "Registration",
-    quantity: Quantity | None = None,
-) -> ShapeFilm:
-    """The way of a shape along a map: on a line, in the plane with the grid that is deformed, or in space.
-
-    Args:
-        source: points, a curve or a mesh; of more than three coordinates the first three are shown, and it says so.
-        target: where it goes, of the same dimension.
-        phi: the map, in the dtype and on the device of the source.
-        moments: at least 2.
-        title: written above.
-        quantity: what the shape is colored by; by default displacement, or growth where all points go alike. In the
-            plane the grid is colored, by growth, and the shape is not.
-    """
-    d = source.x.shape[1]
-    if d == 1:
-        return LineFilm(source, target, phi, moments, title, quantity)
-    if d == 2 or (d == 3 and is_flat(visible(source.x, 3)) and is_flat(visible(target.x, 3))):
-        return PlaneFilm(source, target, phi, moments, title)
-    return SpaceFilm(source, target, phi, moments, title, quantity)
