@@ -7,6 +7,8 @@ For a step h of a Runge–Kutta method with coefficients $a_{ij}, b_i \ge 0$, al
 $\ell_i$ at stage i, the stages obey $|k_i(x) - k_i(y)| \le \ell_i\,(|x - y| + h \sum_j a_{ij} |k_j(x) - k_j(y)|)$: the
 method's own recursion for $\dot s = \ell s$ from $s = |x - y|$. So r is what one step of the same method adds to s = 1:
 hℓ for Euler, hℓ + (hℓ)²/2 for two stages of order 2, hℓ + … + (hℓ)⁴/24 for RK4.
+
+Layers that move every coordinate on its own are invertible where all slopes are positive, also those with r > 1.
 """
 
 from __future__ import annotations
@@ -18,14 +20,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from diffeo.core import Compose, Diffeo, Inverse, Solver
+from diffeo.core import Compose, Diffeo, Field, Inverse, Solver
 from diffeo.diagnostics.spaces import embedding, space_of
 from diffeo.fields.kernel_field import PlainField
+from diffeo.fields.separable_field import SeparableField
 from diffeo.flows import Affine, FieldGeodesic, Flow, Geodesic, LearnedAffine
 from diffeo.flows.greedy import Greedy
 from diffeo.flows.layered import Layered
 from diffeo.flows.layers import FieldLayer, Layer
-from diffeo.solvers import Adaptive
+from diffeo.solvers import Adaptive, Euler
 
 
 class Bound(NamedTuple):
@@ -119,8 +122,8 @@ def _bounds(phi: Diffeo) -> list[Bound]:
     if isinstance(phi, Geodesic | FieldGeodesic):
         return _shot(phi)
     if isinstance(phi, Flow) and not phi.carried:
-        constants = [field.lipschitz() for field in phi.layer_fields() for _ in range(phi.substeps)]
-        return [_along(*both) for both in zip(_steps(phi), constants, strict=True)]
+        fields = [field for field in phi.layer_fields() for _ in range(phi.substeps)]
+        return [_along_field(*both) for both in zip(_steps(phi), fields, strict=True)]
     if isinstance(phi, Flow | Greedy):
         return [_along(layer, _lipschitz(layer.velocity)) for layer in _steps(phi)]
     raise ValueError(
@@ -144,6 +147,15 @@ def _along(layer: FieldLayer, lipschitz: Tensor) -> Bound:
     lipschitz = lipschitz.double()
     grown = layer.solver.step(lambda _, s: lipschitz * s, layer.time, layer.duration, torch.ones_like(lipschitz))
     return _of_growth(layer.duration * float(lipschitz), float(grown), layer.solver)
+
+
+def _along_field(layer: FieldLayer, field: Field) -> Bound:
+    """By its Lipschitz constant; where an Euler step moves every coordinate on its own, by the slopes 1 + h·v' > 0."""
+    if not (isinstance(field, SeparableField) and isinstance(layer.solver, Euler)):
+        return _along(layer, field.lipschitz())
+    low, high = (layer.duration * slopes.double() for slopes in field.slope_bounds())
+    least, most, residual = float(low.min()), float(high.max()), float(torch.maximum(-low, high).max())
+    return Bound(residual, residual, max(1 + most, -1 - least), max(0.0, 1 + least))
 
 
 def _lipschitz(velocity: Any) -> Tensor:

@@ -83,7 +83,7 @@ class DensityRecipe:
             single = self.single(x, validation)
             base = Conditional(single, context) if context else single
             return Fitted(*self._trained(x, validation, base, context, end, watch))
-        first, history = mapped(x, validation, time_limit)
+        first, history = mapped(x, validation, time_limit, certified=self.flow.contraction is not None)
         y, held = moved(first, x), moved(first, validation)
         averaged = self.averaged(y)
         history = history or measured(averaged, y)
@@ -120,13 +120,13 @@ class DensityRecipe:
         return replace(trial(x), components=self.components, starts=6, seed=self.seed).fit(x)
 
 
-def mapped(x: Tensor, validation: Tensor, time_limit: float) -> tuple[Diffeo, History | None]:
+def mapped(x: Tensor, validation: Tensor, time_limit: float, certified: bool = False) -> tuple[Diffeo, History | None]:
     """Maps of single columns and of their units, if small mixtures say of the validation set that they help.
 
-    Otherwise the identity, and no history.
+    Otherwise the identity, and no history. Maps that are to be certified are proven to be invertible.
     """
     rest, x = LearnedAffine(x.shape[1], trained=False).to(x), x[:SUBSET]
-    flow, history = marginal_flow(x, time_limit=time_limit)
+    flow, history = marginal_flow(x, time_limit=time_limit, certified=certified)
     if history is None:
         return rest, None
     flow = flow.requires_grad_(False)

@@ -10,10 +10,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from diffeo.core import Diffeo
+from diffeo.core import Diffeo, Field
 from diffeo.estimators.slowing import slowed
 from diffeo.estimators.watch import Watch
-from diffeo.fields import Conditioned, TrainedKernelField
+from diffeo.fields import Conditioned, Contractive, TrainedKernelField
 from diffeo.fit import Averaged, Batches, Cosine, History, fit
 from diffeo.flows import Flow
 from diffeo.kernels import GaussianKernel
@@ -46,6 +46,8 @@ class FlowTraining:
         decay: of the average over steps.
         floor: determinants of layers below it are held off while training.
         witnesses: points per step, off the data, where they are held off, too.
+        contraction: c < 1, to get layers id + g with Lip(g) < c whatever is trained, so that none folds, anywhere;
+            nothing is held off then.
         seed: of all draws.
     """
 
@@ -62,6 +64,7 @@ class FlowTraining:
     decay: float = 0.995
     floor: float = 0.2
     witnesses: int = 64
+    contraction: float | None = None
     seed: int = 0
 
     def train(
@@ -79,17 +82,19 @@ class FlowTraining:
         """
         phi, box = self.flow(x, context), Box.around(x, self.seed)
         places = torch.cat([validation, box.points(2048)])
+        free = self.contraction is None
+        shape = partial(guarded, box, self.floor, self.witnesses) if free else Samples
         size = min(self.batch, len(x))
         passes = self.steps / math.ceil(len(x) / size)
         epochs = self.epochs or max(1, round(max(passes, min(20, 4 * passes))))
         history = fit(
             phi,
-            Batches(x, size=size, seed=self.seed, shape=partial(guarded, box, self.floor, self.witnesses)),
+            Batches(x, size=size, seed=self.seed, shape=shape),
             NLLLoss(base),
             weight=self.weight,
             optimizer=Averaged(partial(adam, base, self.rate, self.base_rate), self.decay),
             schedule=Cosine(warmup=0.05),
-            validation=partial(held_out, phi, base, validation, places),
+            validation=partial(held_out, phi, base, validation, places, LEAST if free else 0.0),
             patience=math.ceil(self.patience * epochs),
             max_iterations=epochs,
             time_limit=time_limit,
@@ -108,7 +113,9 @@ class FlowTraining:
         for _ in range(self.depth):
             controls = x[torch.randint(len(x), (self.width,), generator=draw)]
             controls = controls + 0.1 * torch.randn(controls.shape, generator=draw).to(x)
-            field = TrainedKernelField(kernel, controls)
+            field: Field = TrainedKernelField(kernel, controls)
+            if self.contraction is not None:
+                field = Contractive(field, self.contraction * self.depth)
             fields.append(Conditioned(field, context) if context else field)
         return Flow(fields, Euler())
 
@@ -153,10 +160,10 @@ def adam(base: Law, rate: float, base_rate: float, parameters: Sequence[Tensor])
 
 
 @torch.no_grad()
-def held_out(phi: Diffeo, base: Law, validation: Tensor, places: Tensor) -> float:
+def held_out(phi: Diffeo, base: Law, validation: Tensor, places: Tensor, least: float) -> float:
     """The negative log-likelihood of the validation set; infinite where φ (nearly) folds, there or at other places."""
     z, volumes = phi.with_volumes(torch.cat([validation, places]))
-    if not bool((volumes > LEAST).all()):
+    if not bool((volumes > least).all()):
         return math.inf
     n = len(validation)
     value = float(-(base.log_prob(z[:n]) + volumes[:, :n].log().sum(0)).mean())

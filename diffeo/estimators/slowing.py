@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -21,5 +23,11 @@ def slowed(phi: Flow, velocities: list[nn.Parameter], places: Tensor, least: flo
         least: from 0 to less than 1.
     """
     while not bool((phi.with_volumes(places)[1] > least).all()):
-        for p in velocities:
-            p.mul_(SLOWER)
+        slower(velocities)
+
+
+@torch.no_grad()
+def slower(velocities: Iterable[nn.Parameter]) -> None:
+    """Make what fields are linear in a little smaller, in place."""
+    for p in velocities:
+        p.mul_(SLOWER)

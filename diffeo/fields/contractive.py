@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from diffeo.core import Field
+from diffeo.fields.kernel_field import PlainField
 
 
 class Contractive(Field):
@@ -71,9 +72,12 @@ class Contractive(Field):
         """That of u, slowed: below b."""
         return self.slowness() * self.field.lipschitz()
 
-    def frozen(self) -> Slowed:
-        """With the slowing computed once."""
-        return Slowed(self.field.frozen(), self.slowness(), self)
+    def frozen(self) -> Slowed | PlainField:
+        """With the slowing computed once; where momenta carry the field, they are made smaller."""
+        velocity, slowness = self.field.frozen(), self.slowness()
+        if isinstance(velocity, PlainField):
+            return PlainField(velocity.kernel, velocity.controls, slowness * velocity.momenta, velocity.log_scale)
+        return Slowed(velocity, slowness, self)
 
     def rates(self) -> list[tuple[nn.Parameter, float]]:
         """Those of u, which are those in V as long as v is far below the bound."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from diffeo.fields.linear import LinearField
-from diffeo.kernels import reductions
+from diffeo.kernels import euler, reductions
 from diffeo.kernels.algebra import Radial
 from diffeo.kernels.momenta import WithMomenta
 
@@ -153,7 +153,16 @@ class PlainField:
 
     def sqnorm(self) -> Tensor:
         """‖v‖²_V."""
+        scales = None if self.log_scale is None else (self.log_scale,)
+        step = euler.Steps((1.0,), (self.controls,), (self.momenta,), scales)
+        if euler.covers(self.kernel, step):
+            return euler.norms(self.kernel, step)[0]
         return (self.momenta * self(self.controls)).sum()
+
+    def sqlipschitz(self, sqnorm: Tensor) -> Tensor:
+        """−2k'(0) ‖v‖²_V / s², which the square of the Lipschitz constant does not exceed, by the norm, a scalar."""
+        steepness = -2 * self.kernel.slope_at_zero * sqnorm.clamp(min=0)
+        return steepness if self.log_scale is None else steepness * (-2 * self.log_scale[0]).exp()
 
     def _stretched(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | float]:
         """Positions and controls in units of s, and s."""

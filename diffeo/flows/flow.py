@@ -88,12 +88,16 @@ class Flow(Layered):
         """For each layer from ``first`` on: its velocity, the steps along it, and what the next layer begins with."""
         fields, h = self.layer_fields(), 1 / self.steps
         still, controls = start or self._start()
+        together = first == 0 and start is None and still is None and controls is None  # all of them will be wanted
+        velocities = kernel_steps.frozen(fields) if together else []
         for k in range(first, self.layer_count):
             field = fields[k]
             if controls is not None and isinstance(field, KernelField):
                 velocity = field.at(controls)
+            elif still is not None:
+                velocity = still
             else:
-                velocity = field.frozen() if still is None else still
+                velocity = velocities[k] if together else field.frozen()
             times = [(k * self.substeps + s) * h for s in range(self.substeps)]
             steps: list[Layer] = [field_layer(velocity, self.solver, time, h) for time in times]
             for step in steps if controls is not None else ():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diffeo.core import Field
+from diffeo.fields.contractive import Contractive
 from diffeo.fields.kernel_field import KernelField, PlainField
 from diffeo.fields.trained_kernel_field import TrainedKernelField
 from diffeo.flows.layers import FieldLayer, Layer
@@ -40,8 +43,37 @@ def with_volumes(layers: Sequence[Layer], x: Tensor) -> tuple[Tensor, Tensor]:
     return x, torch.cat(volumes) if volumes else x.new_ones(0, len(x))
 
 
+def frozen(fields: Sequence[Field]) -> list[Any]:
+    """The velocity of every field: how slow `Contractive` ones have to be is computed for all of them at once."""
+    found = _slowed(fields)
+    if found is None:
+        return [field.frozen() for field in fields]
+    velocities, _, slowness = found
+    parts = zip(velocities, slowness, strict=True)
+    return [PlainField(v.kernel, v.controls, slow * v.momenta, v.log_scale) for v, slow in parts]
+
+
+def _slowed(fields: Sequence[Any]) -> tuple[list[PlainField], Tensor, Tensor] | None:
+    """Of contractive fields with momenta: these without the slowing, their ‖u‖², and v/u; None for other fields."""
+    inner = [field.field for field in fields if isinstance(field, Contractive)]
+    if not inner or len(inner) < len(fields):
+        return None
+    if not all(
+        isinstance(u, KernelField | TrainedKernelField) and math.isfinite(u.kernel.slope_at_zero) for u in inner
+    ):
+        return None
+    velocities = [u.frozen() for u in inner]
+    norms = sqnorms(velocities)
+    steepness = torch.stack([v.sqlipschitz(norm) for v, norm in zip(velocities, norms, strict=True)])
+    bounds = steepness.new_tensor([field.bound for field in fields])
+    return velocities, norms, (1 + steepness / bounds.square()).rsqrt()
+
+
 def sqnorms(velocities: Sequence[Any]) -> Tensor:
     """‖v‖² of every field, shape (fields,)."""
+    slowed = _slowed(velocities)
+    if slowed is not None:
+        return slowed[2].square() * slowed[1]
     plain = [v.frozen() if isinstance(v, KernelField | TrainedKernelField) else v for v in velocities]
     joined = [v for v in plain if isinstance(v, PlainField) and _key(v) == _key(plain[0])]
     if len(joined) == len(plain):

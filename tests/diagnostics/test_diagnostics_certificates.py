@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from diffeo.core import Compose, Inverse
 from diffeo.diagnostics import certificate, fixed_point_inverse, robustness_radius
 from diffeo.diagnostics.spaces import embedding, space_of
-from diffeo.fields import Contractive, FeatureField, KernelField
+from diffeo.fields import Contractive, FeatureField, KernelField, SeparableField
 from diffeo.fit import fit
 from diffeo.flows import Affine, Flow
 from diffeo.heads import LinearReadOut
@@ -43,6 +43,31 @@ def crescents(n: int = 40) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 # ---- what is certified is true
+
+
+def stretching(slope: float) -> Flow:
+    """Two layers that move columns on their own, by velocities whose least and largest slopes are about as given."""
+    theta = torch.zeros(5, 2, dtype=F64)
+    theta[1], theta[4] = slope, 2 * slope  # bends go from −slope to +slope, and the linear part comes on top
+    field = SeparableField(torch.linspace(-1, 1, 3, dtype=F64)[:, None].expand(3, 2), 0.5, theta * 0.5)
+    return Flow([field, field])
+
+
+def test_columns_that_are_stretched_are_certified_by_their_slopes():
+    """A layer that stretches by 1.5·3 has a residual beyond 1, and is increasing."""
+    found = certificate(stretching(3.0), cloud(50, 2, size=3.0))
+    assert found.invertible
+    assert found.bounds[0].residual == pytest.approx(4.5, rel=0.02)
+    assert found.lipschitz == pytest.approx(5.5**2, rel=0.03)
+    assert found.inverse_lipschitz == pytest.approx(1 / 2.5**2, rel=0.03)
+    assert found.measured.map_largest <= found.lipschitz
+    assert found.measured.map_smallest >= 1 / found.inverse_lipschitz
+
+
+def test_columns_that_may_fold_are_not_certified():
+    """Slopes of −1.5: three times the least of what keeps a layer increasing."""
+    assert not any(certificate(stretching(-1.0)).layers_invertible)
+    assert all(certificate(stretching(-0.5)).layers_invertible)
 
 
 @diffeos

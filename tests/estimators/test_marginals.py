@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from diffeo.diagnostics import certificate
 from diffeo.estimators.marginals import marginal_flow, shrinkage_of
 from diffeo.estimators.slowing import slowed
 from diffeo.fields import SeparableField
@@ -82,3 +83,14 @@ def test_shrinkage_is_chosen_by_rows_left_out():
     assert shrinkage_of(cloud(30, 12)) == 0.1
     assert shrinkage_of(correlated(5000)) <= 1e-3
     assert shrinkage_of(cloud(4, 3)) == 0.1
+
+
+def test_maps_that_are_to_be_certified_are_proven_to_be_increasing():
+    """Two clusters in each column: between them, nearly nothing is left of the line."""
+    labels = (torch.arange(300) % 2).double()
+    x = standardized(0.05 * cloud(300, 2) + 3 * labels[:, None] + torch.tensor([[0.0, 1.0]]))
+    phi, _ = marginal_flow(x, iterations=25, certified=True)
+    found = certificate(phi, x)
+    assert found.invertible
+    assert found.measured is not None
+    assert 0 < 1 / found.inverse_lipschitz <= found.measured.map_smallest

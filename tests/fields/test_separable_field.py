@@ -79,3 +79,18 @@ def test_every_coordinate_has_its_volumes_and_two_folds_do_not_cancel():
 def test_what_does_not_fit_is_refused(centers, options):
     with pytest.raises(ValueError, match="SeparableField"):
         SeparableField(centers, **options)
+
+
+@pytest.mark.parametrize("size", [0.05, 1.0])
+@pytest.mark.parametrize("seed", range(3))
+def test_slopes_lie_between_their_bounds_everywhere(seed, size):
+    """And these are hardly farther apart than slopes get."""
+    field = moving(2, seed, size)
+    low, high = field.slope_bounds()
+    x = torch.cat([torch.linspace(-8, 8, 4001, dtype=torch.float64), torch.tensor([-1e9, -1e3, 1e3, 1e9]).double()])
+    slopes = field.with_slopes(x[:, None].expand(-1, 2))[1].detach()
+    assert bool((slopes >= low - 1e-12).all())
+    assert bool((slopes <= high + 1e-12).all())
+    room = 0.02 * field.coefficients.abs().sum(0) / 0.7
+    assert bool((slopes.amin(0) - low < room).all())
+    assert bool((high - slopes.amax(0) < room).all())

@@ -7,7 +7,7 @@ import torch
 
 from diffeo.backends import CPUBackend, DenseBackend
 from diffeo.core import Diffeo
-from diffeo.fields import FeatureField, KernelField, TrainedKernelField
+from diffeo.fields import Contractive, FeatureField, KernelField, TrainedKernelField
 from diffeo.flows import Descent, Flow
 from diffeo.kernels import CauchyKernel, GaussianKernel
 from diffeo.solvers import RK4, Euler, Midpoint
@@ -157,3 +157,31 @@ def test_checkpoints_keep_few_layers():
     field = KernelField(PLAIN, cloud(9, 2), cloud(9, 2, seed=1))
     whole, some = (saved(Flow(field, Midpoint(), 16, checkpoint=c)) for c in (False, True))
     assert some < whole / 4
+
+
+@wide
+@pytest.mark.parametrize("kernel", [FUSED, PLAIN], ids=["compiled", "plain"])
+def test_fields_are_slowed_together_as_each_on_its_own(kernel, d):
+    """Velocities, norms and their gradients: how slow a contractive field is depends on nothing but itself."""
+    x, bounds = cloud(40, d, seed=1).requires_grad_(), (0.5, 2.0, 30.0)
+    whole = Flow([Contractive(f, b) for f, b in zip(trained(kernel, d).fields, bounds, strict=True)])
+    alone = [Flow([field]) for field in whole.fields]
+    z, volumes, energy = x, [], 0.0
+    for layer in alone:  # of three times the length, each
+        velocity = layer.fields[0].frozen()
+        volumes.append(torch.linalg.det(torch.eye(d, dtype=z.dtype) + velocity.jacobian(z) / 3))
+        z, energy = z + velocity(z) / 3, energy + layer.energy() / 3
+    moved, found = whole.with_volumes(x)
+    assert relative(moved, z) < 1e-13
+    assert relative(found, torch.stack(volumes)) < 1e-12
+    value = (like(z, 3) * z).sum() + (like(found, 4) * torch.stack(volumes)).sum() + energy
+    exact = torch.autograd.grad(value, [x, *whole.parameters()])
+    assert all(relative(a, b) < 1e-10 for a, b in zip(gradients(whole, x), exact, strict=True))
+
+
+def test_a_field_at_rest_is_not_slowed():
+    phi = Flow(Contractive(TrainedKernelField(FUSED, cloud(9, 2)), 1.0), steps=3)
+    x = cloud(30, 2).requires_grad_()
+    assert float(phi.energy().detach()) == 0
+    assert distance(phi(x), x) == 0
+    assert all(bool(g.isfinite().all()) for g in gradients(phi, x))
