@@ -15,20 +15,24 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from diffeo.core import Diffeo
-from diffeo.diagnostics import DensityReport, density_report
+from diffeo.core import Compose, Diffeo
+from diffeo.diagnostics import Certificate, DensityReport, certificate, density_report
 from diffeo.estimators.columns import check_density, check_within, split
 from diffeo.estimators.density_recipe import DensityRecipe
 from diffeo.estimators.density_training import FlowTraining
 from diffeo.estimators.frame import Frame, bounds_of, periods_of
 from diffeo.estimators.resnet import finite
+from diffeo.estimators.shown import details
 from diffeo.estimators.standardization import Standardization
 from diffeo.estimators.watch import Watch
 from diffeo.fit import History, Record
+from diffeo.flows.frames import parted
 from diffeo.laws import Law, Transported, Wrapped
 
 CHUNK = 4096  # rows that go through a flow at a time, so that what happens on the way stays in the cache
+CONTRACTION, LAYERS = 0.95, 16  # of flows that are certified: closer to 1, or with more layers, nothing is gained
 SHOWN = 2000  # rows in pictures
+PAGE = 25  # moments of a page's slider
 
 
 class DensityFlow(DensityMixin, TransformerMixin, BaseEstimator):
@@ -48,6 +52,10 @@ class DensityFlow(DensityMixin, TransformerMixin, BaseEstimator):
         scale: of the kernels, in standardized units.
         weight: λ, the price of energy. Where one of these four is given, there is a flow onto one mixture, and nothing
             else is tried.
+        certified: every layer is id + g with a Lipschitz constant of g that is below 1 whatever is trained, or moves
+            columns alone, with slopes that are proven to be positive: φ is a diffeomorphism everywhere. Otherwise
+            folds are looked for, at the data and in a box around them. As less can be done in a layer there are twice
+            as many of them, which takes two to three times as long.
         bounds: {column: (low, high)} where values cannot lie beyond; ±inf for an open side.
         periods: {column: period} of columns that go round: angles, hours.
         validation_fraction: of the rows, held out to choose and to stop by, where no others are given.
@@ -81,6 +89,7 @@ class DensityFlow(DensityMixin, TransformerMixin, BaseEstimator):
         width: int | None = None,
         scale: float | None = None,
         weight: float | None = None,
+        certified: bool = False,
         bounds: Mapping[Any, tuple[float, float]] | None = None,
         periods: Mapping[Any, float] | None = None,
         validation_fraction: float = 0.15,
@@ -91,7 +100,7 @@ class DensityFlow(DensityMixin, TransformerMixin, BaseEstimator):
         random_state: int = 0,
     ) -> None:
         self.components, self.depth, self.width = components, depth, width
-        self.scale, self.weight = scale, weight
+        self.scale, self.weight, self.certified = scale, weight, certified
         self.bounds, self.periods = bounds, periods
         self.validation_fraction = validation_fraction
         self.max_iter, self.time_limit = max_iter, time_limit
@@ -180,6 +189,14 @@ class DensityFlow(DensityMixin, TransformerMixin, BaseEstimator):
         """√(2E), how far the identity is from φ at most, in standardized units: no path is shorter than a geodesic."""
         check_is_fitted(self, "law_")
         return math.sqrt(2 * self.energy_)
+
+    def certificate(self) -> Certificate:
+        """What is proven of the flow for all points, layer by layer, between changes of units.
+
+        How tight it is at rows, `report_` says. A map that only changes units has no layers.
+        """
+        parts = parted(self.phi_)[1]
+        return certificate(Compose(parts)) if parts else Certificate([])
 
     def score_samples(self, X: Any, context: Any = None) -> np.ndarray:
         """log p of every row of X, shape (n,), in nats per unit of volume; −∞ for rows beyond the bounds."""
@@ -270,14 +287,8 @@ class DensityFlow(DensityMixin, TransformerMixin, BaseEstimator):
         """
         from diffeo.viz.density_overview import density_overview
 
-        rows, c, given = self._pictured(X, context, "plot")
-        if self.n_context_:
-            drawn = self.sample(1, given[some(len(rows), SHOWN)], random_state=0)
-        else:
-            drawn = self.sample(SHOWN if rows.shape[1] > 2 else min(len(rows), SHOWN), random_state=0)
-        report = report or self.report_ or density_report(self.law_, torch.tensor(np.hstack([rows, c])))
-        x, y, course = torch.tensor(rows), torch.tensor(drawn), self.history_.records
-        return density_overview(self.law_, x, y, report, course, names=self._names() or names, title=title)
+        *shown, c = self._shown("plot", X, context, report)
+        return density_overview(*shown, context=c, names=self._names() or names, title=title)
 
     def animate(
         self,
@@ -316,20 +327,60 @@ class DensityFlow(DensityMixin, TransformerMixin, BaseEstimator):
         from diffeo.viz.films.density import DensityFilm
 
         check_film(Path(path), seconds, dpi)
-        film = DensityFilm(self._way(X, context, moments, names, "animate"), title)
+        film = DensityFilm(self._way("animate", X, context, moments, names), title)
         return write_film(film, path, seconds=2 * seconds, back=False, dpi=dpi, progress=progress)
 
-    def _way(self, X: Any, context: Any, moments: int, names: Sequence[str], who: str) -> Any:
+    def to_html(
+        self,
+        path: str | Path,
+        X: Any = None,
+        context: Any = None,
+        *,
+        report: DensityReport | None = None,
+        names: Sequence[str] = (),
+        title: str | None = None,
+    ) -> Path:
+        """One page to look at in a browser: rows on their way to the base, draws, the fit, figures; no network.
+
+        Args:
+            path: ends in .html.
+            X, context, report, names, title: as for ``plot``.
+
+        Returns: the path.
+        Raises: ValueError for another suffix, and as ``plot`` does.
+        """
+        from diffeo.viz.page.density import check_page, density_page
+
+        check_page(path)
+        law, *shown, c = self._shown("to_html", X, context, report)
+        way, more = self._way("to_html", X, context, PAGE, names), details(self, None)
+        names = self._names() or names
+        return density_page(path, law, way, *shown, context=c, names=names, title=title, details=more)
+
+    def _shown(self, who: str, X: Any, context: Any, report: DensityReport | None) -> Any:
+        """What pictures are made of: the law, rows, draws, what is known, the course of the fit, the context if any."""
+        rows, c, given = self._pictured(who, X, context)
+        report = report or self.report_ or density_report(self.law_, torch.tensor(np.hstack([rows, c])))
+        if self.n_context_:
+            chosen = some(len(rows), SHOWN)
+            rows, c = rows[chosen], c[chosen]
+            drawn = self.sample(1, given[chosen], random_state=0)
+        else:
+            drawn = self.sample(SHOWN if rows.shape[1] > 2 else min(len(rows), SHOWN), random_state=0)
+        x, y = torch.tensor(rows), torch.tensor(drawn)
+        return self.law_, x, y, report, self.history_.records, torch.tensor(c) if self.n_context_ else None
+
+    def _way(self, who: str, X: Any, context: Any, moments: int, names: Sequence[str]) -> Any:
         """Rows and draws between the density and its base."""
         from diffeo.viz.density_way import density_way
 
-        rows, c, _ = self._pictured(X, context, who)
+        rows, c, _ = self._pictured(who, X, context)
         names = list(self._names() or names)
         if names:
             names += ["context"] if self.n_context_ == 1 else [f"context {k + 1}" for k in range(self.n_context_)]
         return density_way(self.law_, torch.tensor(np.hstack([rows, c])), moments=moments, names=names)
 
-    def _pictured(self, X: Any, context: Any, who: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _pictured(self, who: str, X: Any, context: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rows for pictures, shape (n, d), their context as the law knows it, shape (n, k), and as it was given."""
         check_is_fitted(self, "law_")
         if X is None:
@@ -359,7 +410,10 @@ class DensityFlow(DensityMixin, TransformerMixin, BaseEstimator):
                 raise ValueError(f"{name} expects a number, 0 or more, and got {value!r}.")
         given = {"depth": self.depth, "width": self.width, "scale": self.scale, "weight": self.weight}
         given = {name: v for name, v in (given | {"epochs": self.max_iter}).items() if v is not None}
-        flow = dataclasses.replace(FlowTraining(), **given)
+        if not isinstance(self.certified, (bool, np.bool_)):
+            raise ValueError(f"certified expects True or False, and got {self.certified!r}.")
+        flow = FlowTraining(contraction=CONTRACTION, depth=LAYERS) if self.certified else FlowTraining()
+        flow = dataclasses.replace(flow, **given)
         only = any(name in given for name in ("depth", "width", "scale", "weight"))
         return DensityRecipe(components=self.components, flow=flow, flow_only=only, seed=int(seed))
 

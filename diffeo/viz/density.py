@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -28,7 +29,7 @@ CHUNK = 4096  # points at a time: a mixture takes some hundred numbers for each
 CELLS, FINE = 200, 800  # along each side of a map, and along a curve
 MAP = "Blues"
 LINE = 0.5  # points: the width of level lines
-LONGEST = 20  # letters of a column's name that are shown
+LONGEST, LEAST = 20, 12  # letters of a column's name that are shown, and of what is before its unit
 BRIGHT = 0.98  # of the mass shown is below the density at which colors saturate: a thin peak would leave all else pale
 LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)  # of the density at which colors saturate: where lines are drawn
 MOST_DOTS = 1000
@@ -47,6 +48,7 @@ def density(
     limit: float | None = None,
     bar: bool = True,
     lines: bool = True,
+    unit: str = "unit of area",
 ) -> float:
     """Draw a density: a map with level lines in two dimensions, a curve in one.
 
@@ -60,6 +62,7 @@ def density(
         limit: the density at which colors saturate; by default 98% of the mass is below it.
         bar: whether there is a color bar.
         lines: whether there are level lines, at 10, 30, …, 90% of the limit: maps of one limit have the same.
+        unit: what the density of a map is per, for its color bar.
 
     Returns: the limit, for a map beside this one; in one dimension the highest density.
     Raises: ValueError unless the corners are two tensors of shape (1,) or (2,) with lo < hi.
@@ -80,7 +83,7 @@ def density(
     dress(ax, *texts)
     if bar:
         lost = "; red: none, φ folds" if np.isnan(p).any() else ""
-        strip = color_bar(ax, scale, f"density p  (per unit of area{lost})")
+        strip = color_bar(ax, scale, f"density p  (per {unit}{lost})")
         strip.ax.hlines([part * limit for part in LEVELS] if lines else [], 0, 1, colors=INK, linewidths=LINE)
     return limit
 
@@ -236,6 +239,13 @@ def _moved(flow: Diffeo | None, x: Tensor) -> Array:
 
 
 def labels(names: Sequence[str], d: int) -> list[str]:
-    """What is written at axes: names that fit, no part of which is read as mathematics."""
-    short = [name if len(name) <= LONGEST else name[: LONGEST - 1] + "…" for name in names]
-    return [name.replace("$", r"\$") for name in short] if names else axis_names(d, range(d))
+    """What is written at axes: names that fit, with their units, no part of which is read as mathematics."""
+    return [_short(name).replace("$", r"\$") for name in names] if names else axis_names(d, range(d))
+
+
+def _short(name: str) -> str:
+    """A name of 20 letters at most, more only to keep a unit in brackets at its end."""
+    unit = re.search(r"\s*[\[(][^\])]{1,10}[\])]$", name)
+    kept = unit.group() if unit else ""
+    stem, room = name[: len(name) - len(kept)], max(LONGEST - len(kept), LEAST)
+    return name if len(name) <= LONGEST or len(stem) <= room else stem[: room - 1].rstrip() + "…" + kept

@@ -67,6 +67,11 @@ class DensityWay:
         """How far rows go on average, in standard deviations."""
         return float(np.linalg.norm(self.rows[-1] - self.rows[0], axis=1).mean())
 
+    @property
+    def logdet(self) -> Array:
+        """log det of the map from the rows to where they are at each moment, shape (T, n); NaN where it folds."""
+        return self.partway.logdet(torch.from_numpy(self.rows[0]).to(self.like), self.places)
+
     def density(self, moment: int, points: Array) -> Array:
         """The density of the moment at points, shape (n, d), per unit of volume; NaN where φ folds.
 

@@ -74,8 +74,8 @@ def marginals(
         Patch(facecolor=BLUE, alpha=0.5, label=f"{len(y):,} rows drawn"),
     ]
     figure.legend(
-        handles=handles, loc="upper right", bbox_to_anchor=(right, top), frameon=False, fontsize=SMALL + 1,
-        labelcolor=INK, borderaxespad=0.0,
+        handles=handles, loc="lower right" if k == 1 else "upper right", bbox_to_anchor=(right, top), frameon=False,
+        fontsize=SMALL + 1, labelcolor=INK, borderaxespad=0.2 if k == 1 else 0.0, ncols=2 if k == 1 else 1,
     )  # fmt: skip
 
 

@@ -54,6 +54,20 @@ class Partway:
         return between(array(self.path(x)), places)
 
     @torch.no_grad()
+    def logdet(self, x: Tensor, places: Array) -> Array:
+        """log det of the map from x, shape (n, d), to where they are at places, shape (T, n); NaN where it folds."""
+        path, found = self.path(x), []
+        grown = torch.stack(
+            [x.new_zeros(len(x)), *(carried([s], y)[1] for s, y in zip(self.steps, path, strict=False))]
+        )
+        grown = grown.cumsum(0)
+        for place in places:
+            k, part = int(place), place - int(place)
+            more = partial(self.steps[k], float(part)).with_volume(path[k])[1].log() if part > 0 else 0.0
+            found.append(array(grown[k] + more))
+        return np.stack(found)
+
+    @torch.no_grad()
     def log_density(self, base: Law, place: float, y: Tensor) -> Tensor:
         """log of the density that points have at a place, at y, shape (n, d), if at the end they have that of a base.
 

@@ -38,6 +38,7 @@ def density_page(
     records: Sequence[Any] = (),
     *,
     names: Sequence[str] = (),
+    context: Tensor | None = None,
     title: str | None = None,
     details: Mapping[str, Any] | None = None,
 ) -> Path:
@@ -45,7 +46,7 @@ def density_page(
 
     Args:
         path: ends in .html.
-        law, data, drawn, report, records, names: as for ``plot.density_overview``.
+        law, data, drawn, report, records, names, context: as for ``plot.density_overview``.
         way: rows and draws between the law and its base.
         title: of the page.
         details: parameters, versions and the like.
@@ -57,15 +58,14 @@ def density_page(
     panels: list[Panel] = [density_scene(way, _note(way))]
     if len(way.low) <= 2:
         panels.append(Picture("The density on its way", density_strip(way), _strip_note(way)))
-    if report.given == 0 and data.shape[1] <= 2:
-        figure = density_figure(law, data, drawn, names)
+    if len(way.low) <= 2:
+        figure = density_figure(law, data, drawn, names, context)
         panels.append(
             Picture("The density, in the units of the table", figure, "Draws are new rows that the law makes.")
         )
     else:
-        panels.append(
-            Picture("Rows beside draws", _pairs(data, drawn, names), _pairs_note(data.shape[1], report.given))
-        )
+        note = _pairs_note(data.shape[1], report.given)
+        panels.append(Picture("Rows beside draws", _pairs(data, drawn, names), note))
     panels += [figures(report), *courses(records, report.energy), _way_table(way, data, records)]
     return write_page(path, title or "Density", panels, verdict(report), details)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import torch
 from contourpy import contour_generator
@@ -15,7 +17,6 @@ from diffeo.viz.view import Array, sample
 
 FINE = 240  # points of a curve
 CELLS, BENDS = 90, 64  # along each side of a map, and points of each line of the grid
-MOST = 600  # draws
 LOG_DENSITY, GROWN, WAY = "log p of the moment (nats)", "log det Dφ so far", "way so far (standard deviations)"
 
 
@@ -28,12 +29,15 @@ def density_scene(way: DensityWay, note: str) -> Scene:
     quantities = _quantities(way)
     flat = len(way.low) == 1
     layers = _curve(way) if flat else [*_grid(way), *_levels(way)]
-    drawn = way.drawn[:, sample(way.drawn.shape[1], MOST)]
-    layers.append(Layer("draws", _shown(way, drawn, 1), BLUE, size=5, opacity=0.8, symbol="diamond"))
+    space = len(way.low) > 2
+    drawn = way.drawn[:, sample(way.drawn.shape[1], way.rows.shape[1])]
+    size = 3 if space else 5
+    layers.append(Layer("draws", _shown(way, drawn, 1), BLUE, size=size, opacity=0.8, symbol="diamond"))
     layers.append(
-        Layer("rows", _shown(way, way.rows, 2), ORANGE, quantities=quantities, size=5, diverging=(GROWN,)),
+        Layer("rows", _shown(way, way.rows, 2), ORANGE, quantities=quantities, size=size, diverging=(GROWN,)),
     )
-    names = [name.replace("$", "").replace("_{", "").replace("}", "") for name in way.names]
+    names = [re.sub(r"\s*\([^)]*\)$", "", name) if space else name for name in way.names]  # room is scarce in space
+    names = [re.sub(r"[${}_]", "", name) for name in names]
     axes = [names[0], "density p (per unit)"] if flat else [names[k] for k in _axes(way)]
     return Scene(
         "From the rows to the base, and back", layers, way.times, note=note, axes=axes, clock="part of the way",
@@ -91,7 +95,7 @@ def _levels(way: DensityWay) -> list[Layer]:
     drawn = []
     for p in maps:
         lines = contour_generator(x, y, np.ma.masked_invalid(p.T))
-        found = [np.concatenate([line, gap]) for part in LEVELS for line in lines.lines(part * limit)]
+        found = [np.concatenate([np.asarray(line), gap]) for part in LEVELS for line in lines.lines(part * limit)]
         drawn.append(np.concatenate([gap, *found]))
     most = max(map(len, drawn))
     if most == 1:
