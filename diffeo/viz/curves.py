@@ -129,4 +129,4 @@ def momenta(ax: Axes, controls: Tensor, momenta: Tensor) -> None:
         dress(ax, *axis_names(controls.shape[1], range(2)))
         ax.set_aspect("equal", adjustable="datalim")
         ax.autoscale_view()
-    Axes.text(ax, 0.01, 1.01, f"longest momentum {longest:.3g}", transform=ax.transAxes, fontsize=SMALL, color=INK)
+    Axes.text(ax, 0.02, 0.02, f"longest momentum {longest:.3g}", transform=ax.transAxes, fontsize=SMALL, color=INK)

@@ -8,9 +8,9 @@ from typing import Any
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from diffeo.viz.picture import Picture
 from diffeo.viz.style import FAINT, GREEN, INK, LARGE, SMALL
 
 LEFT, TOP, FOOT = 0.25, 0.32, 0.3
@@ -39,7 +39,7 @@ class Board:
         ends: tuple[str, str] = ("0", "1"),
     ) -> None:
         self.width, self.height = width, height
-        self.figure = Figure(figsize=(width, height), facecolor="white")
+        self.figure = Picture(figsize=(width, height), facecolor="white")
         self._passing: dict[Axes, list[Artist]] = {}
         self._write(LEFT, height - TOP, title, LARGE + 2, "left")
         self._write(width - LEFT, height - TOP, remark, SMALL, "right")
