@@ -20,6 +20,9 @@ from diffeo.registration.origin import known, noted
 from diffeo.registration.pyramid import images, points
 from diffeo.viz import plot
 
+PIXELS = 1600
+"""How wide report.png is."""
+
 
 @dataclass(frozen=True)
 class Registration:
@@ -145,5 +148,6 @@ class Registration:
             text = json.dumps(self.report | origin, indent=2, ensure_ascii=False)
             temporary.write_text(text + "\n", encoding="utf-8")
         with replacing(folder / "report.png") as temporary:
-            self.plot().savefig(temporary, dpi=110)
+            figure = self.plot()
+            figure.savefig(temporary, dpi=PIXELS / figure.get_figwidth())
         return folder

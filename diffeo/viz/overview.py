@@ -17,12 +17,15 @@ from diffeo.shapes import Curve, Mesh, PointShape
 from diffeo.viz.curves import history
 from diffeo.viz.deform import grid
 from diffeo.viz.draw import colored, shapes
+from diffeo.viz.picture import Picture
 from diffeo.viz.style import INK, LARGE, NORMAL, axis_names, caption
 from diffeo.viz.surface import section
 from diffeo.viz.view import Array, array, dominant_plane, face_plane, frame, is_flat, remark, scale_bar, visible
 
-WIDTH, HEIGHT, SIDE, RIGHT = 14.0, 10.0, 3.65, 12.9
+WIDTH, HEIGHT, SIDE, RIGHT = 10.0, 7.1, 2.5, 9.85
 """Inches: the figure, the side of a panel, where the rightmost panel ends."""
+LEFT, STEP, UPPER, LOWER, BETWEEN = 0.62, 3.02, 3.9, 0.55, 1.6
+"""Inches: where panels begin, from one to the next, both rows; and between the grid and the course of the fit."""
 MARGIN = 0.08
 """How far the grid goes beyond the source, as a part of the extent."""
 
@@ -45,12 +48,12 @@ def registration(
         records: one per outer iteration, as ``history`` takes them; with none their panel is left away.
         title: written above.
 
-    Returns: a figure of 14 by 10 inches, not registered with pyplot; ``figure.savefig("report.png", dpi=120)``.
+    Returns: a figure of 10 by 7.1 inches, not registered with pyplot; ``figure.savefig("report.png", dpi=150)``.
     """
     d = source.x.shape[1]
-    figure = Figure(figsize=(WIDTH, HEIGHT), facecolor="white")
+    figure = Picture(figsize=(WIDTH, HEIGHT), facecolor="white")
     both = np.concatenate([visible(source.x, 3), visible(target.x, 3)])
-    before, after, length = (_panel(figure, 0.75 + 4.25 * k, d, both) for k in range(3))
+    before, after, length = (_panel(figure, LEFT + STEP * k, d, both) for k in range(3))
     shapes(before, {"source": source, "target": target})
     shapes(after, {"moved": moved, "target": target})
     colored(length, moved, (moved.x - source.x).norm(dim=1), "|φ(x) − x|   (data units)")
@@ -61,10 +64,11 @@ def registration(
             scale_bar(ax, axis_names(d, range(3)))
     width = _map(figure, source, moved, phi)
     if len(records):
-        course = _axes(figure, width + 2.5, 0.65, RIGHT - width - 2.5)
+        left = LEFT + width + BETWEEN
+        course = _axes(figure, left, LOWER, RIGHT - left)
         caption(course, "Fit")
         history(course, records)
-    figure.text(0.75 / WIDTH, 0.955, title or "Registration", fontsize=LARGE + 3, color=INK)
+    figure.text(LEFT / WIDTH, 0.955, title or "Registration", fontsize=LARGE + 3, color=INK)
     figure.text(RIGHT / WIDTH, 0.955, remark(source), fontsize=NORMAL, color=INK, ha="right")
     return figure
 
@@ -76,8 +80,8 @@ def _axes(figure: Figure, left: float, bottom: float, width: float, **options: A
 
 def _panel(figure: Figure, left: float, d: int, both: Array) -> Axes:
     if d < 3 or is_flat(both):
-        return _axes(figure, left, 5.3, SIDE)
-    ax = _axes(figure, left, 5.3, SIDE, projection="3d")
+        return _axes(figure, left, UPPER, SIDE)
+    ax = _axes(figure, left, UPPER, SIDE, projection="3d")
     assert isinstance(ax, Axes3D)
     face_plane(ax, dominant_plane(both.min(0), both.max(0)))
     return ax
@@ -100,8 +104,8 @@ def _map(figure: Figure, source: PointShape, moved: PointShape, phi: Diffeo) -> 
     lo, hi = lo - margin, hi + margin
     plane = dominant_plane(array(lo), array(hi)) if d > 1 else (0, 0)
     aspect = float((hi - lo)[plane[0]] / (hi - lo)[plane[1]])
-    width = SIDE * min(max(aspect, 0.6), 1.75)
-    ax = _axes(figure, 0.75, 0.65, width)
+    width = SIDE * min(max(aspect, 0.6), 1.6)
+    ax = _axes(figure, LEFT, LOWER, width)
     ax.set_anchor("W")
     grid(ax, phi, lo, hi, 24)
     caption(ax, "Deformed grid" if d > 1 else "The map")
