@@ -62,6 +62,8 @@ def registration(
         caption(ax, text)
         if isinstance(ax, Axes3D):
             scale_bar(ax, axis_names(d, range(3)))
+        elif ax is not before:
+            ax.set_ylabel("")  # that of the first panel, where there is room
     width = _map(figure, source, moved, phi)
     if len(records):
         left = LEFT + width + BETWEEN
