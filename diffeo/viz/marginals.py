@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -24,7 +26,7 @@ BINS, BARS = 40, 30
 
 def marginals(
     figure: Figure,
-    data: Tensor,
+    data: Tensor | None,
     drawn: Tensor,
     *,
     names: Sequence[str] = (),
@@ -35,7 +37,7 @@ def marginals(
 
     Args:
         figure: to draw on.
-        data: rows, shape (n, d).
+        data: rows, shape (n, d); None for what was drawn alone.
         drawn: rows drawn from a law, shape (m, d).
         names: of all columns, with their units.
         columns: which to show, the first four by default.
@@ -43,7 +45,7 @@ def marginals(
 
     Raises: ValueError for more than four columns, or rows that do not fit together.
     """
-    d = data.shape[1]
+    d = drawn.shape[1] if data is None else data.shape[1]
     columns = list(range(min(d, MOST))) if columns is None else list(columns)
     if drawn.shape[1] != d or not 1 <= len(columns) <= MOST or not all(0 <= k < d for k in columns):
         raise ValueError(
@@ -51,7 +53,7 @@ def marginals(
             f"{columns}."
         )
     names = labels(names, d) if names or d <= 3 else [f"$x_{{{k + 1}}}$" for k in range(d)]
-    x, y = array(data), array(drawn)
+    x, y = np.empty((0, d)) if data is None else array(data), array(drawn)
     left, bottom, right, top = box
     k = len(columns)
     spaced = figure.add_gridspec(k, k, left=left, bottom=bottom, right=right, top=top, wspace=0.12, hspace=0.12)
@@ -64,15 +66,14 @@ def marginals(
             elif i == j:
                 _alone(ax, x[:, row], y[:, row])
             else:
-                _pair(ax, data[:, [column, row]], y[:, [column, row]])
+                _pair(ax, x[:, [column, row]], y[:, [column, row]])
             dress(ax, names[column] if i == k - 1 else "", names[row] if j == 0 and i else "")
             ax.tick_params(labelbottom=i == k - 1, labelleft=j == 0 and i > 0)
-            for axis in (ax.xaxis, ax.yaxis):
+            for axis in (ax.xaxis, ax.yaxis) if i != j else (ax.xaxis,):
                 axis.set_major_locator(MaxNLocator(3))
-    handles = [
-        Line2D([], [], color=ORANGE, marker="o", ls="", ms=4, label=f"{len(x):,} rows of data"),
-        Patch(facecolor=BLUE, alpha=0.5, label=f"{len(y):,} rows drawn"),
-    ]
+    handles: list[Artist] = [Patch(facecolor=BLUE, alpha=0.5, label=f"{len(y):,} rows drawn")]
+    if len(x):
+        handles.insert(0, Line2D([], [], color=ORANGE, marker="o", ls="", ms=4, label=f"{len(x):,} rows of data"))
     figure.legend(
         handles=handles, loc="lower right" if k == 1 else "upper right", bbox_to_anchor=(right, top), frameon=False,
         fontsize=SMALL + 1, labelcolor=INK, borderaxespad=0.2 if k == 1 else 0.0, ncols=2 if k == 1 else 1,
@@ -81,7 +82,8 @@ def marginals(
 
 def limits(x: Array, y: Array) -> tuple[float, float]:
     """What is shown of a column, of shape (n,) and (m,): all of the data, and most of what was drawn."""
-    low, high = min(x.min(), np.quantile(y, 0.001)), max(x.max(), np.quantile(y, 0.999))
+    low, high = np.quantile(y, (0.001, 0.999))
+    low, high = min(x.min(initial=low), low), max(x.max(initial=high), high)
     margin = 0.04 * (high - low) or 1.0
     return float(low - margin), float(high + margin)
 
@@ -90,17 +92,17 @@ def _alone(ax: Axes, x: Array, y: Array) -> None:
     ends = limits(x, y)
     bins = np.linspace(*ends, BARS + 1).tolist()
     ax.hist(y, bins=bins, density=True, color=BLUE, alpha=0.35)
-    ax.hist(x, bins=bins, density=True, histtype="step", color=ORANGE, lw=1.6)
+    if len(x):
+        ax.hist(x, bins=bins, density=True, histtype="step", color=ORANGE, lw=1.6)
     ax.set(xlim=ends, yticks=[])
 
 
-def _pair(ax: Axes, data: Tensor, y: Array) -> None:
-    x = array(data)
+def _pair(ax: Axes, x: Array, y: Array) -> None:
     ends = [limits(x[:, k], y[:, k]) for k in range(2)]
     counts, *_ = np.histogram2d(*y.T, bins=BINS, range=ends)
     ax.imshow(
         gaussian_filter(counts, 1.0).T, origin="lower", extent=(*ends[0], *ends[1]), cmap=MAP, aspect="auto",
         interpolation="bilinear",
     )  # fmt: skip
-    dots(ax, data, ORANGE, 500)
+    dots(ax, torch.from_numpy(x), ORANGE, 500)
     ax.set(xlim=ends[0], ylim=ends[1])

@@ -10,11 +10,15 @@ from diffeo.viz.convergence import convergence
 from diffeo.viz.curves import history, momenta, trajectories
 from diffeo.viz.deform import grid
 from diffeo.viz.density import carried_plane, density
+from diffeo.viz.density_course import density_course
 from diffeo.viz.density_overview import density_overview
+from diffeo.viz.density_strip import density_strip
+from diffeo.viz.density_way import density_way
 from diffeo.viz.draw import colored, shapes
 from diffeo.viz.geodesicity import geodesicity
 from diffeo.viz.image_overview import image_registration
 from diffeo.viz.images import checkerboard, difference, slices
+from diffeo.viz.law import law
 from diffeo.viz.marginals import marginals
 from diffeo.viz.marks import mark
 from diffeo.viz.overview import registration
@@ -31,13 +35,17 @@ __all__ = [
     "colored",
     "convergence",
     "density",
+    "density_course",
     "density_overview",
+    "density_strip",
+    "density_way",
     "difference",
     "filmstrip",
     "geodesicity",
     "grid",
     "history",
     "image_registration",
+    "law",
     "log_jacobian",
     "marginals",
     "mark",
