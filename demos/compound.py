@@ -1,4 +1,4 @@
-"""A spine fits as well one vertebra aside; with three landmarks in the same energy it does not. (about 15 s)
+"""A spine fits as well one vertebra aside; with three landmarks in the same energy it does not. (about 20 s)
 
 Images of what repeats itself agree wherever a period fits, and the nearest fit need not be the right one: here every
 vertebra comes to lie on its neighbor. An image and its landmarks make a compound, which one map carries and one energy

@@ -58,8 +58,8 @@ def main(text: str = "diffeo", spacing: float = 1.5, out: Path = ASSETS / "curve
 def picture(result: diffeo.Registration) -> Figure:
     """The two outlines, and below them the grid that the map makes of a square one, with the moved outline."""
     source, moved = result.source.x, result.moved
-    figure = Figure(figsize=(WIDTH, 7.5))
-    edges = {"left": 0.045, "right": 0.905, "top": 0.955, "bottom": 0.04, "hspace": 0.17}
+    figure = Figure(figsize=(WIDTH, 7.7))
+    edges = {"left": 0.045, "right": 0.905, "top": 0.955, "bottom": 0.065, "hspace": 0.17}
     above, below = figure.subplots(2, 1, gridspec_kw=edges)
     plot.shapes(above, {"source": result.source, "target": result.target})
     caption(above, "Source and target")
@@ -71,7 +71,7 @@ def picture(result: diffeo.Registration) -> Figure:
     above.set(xlim=below.get_xlim(), ylim=below.get_ylim())
     for ax in (above, below):
         ax.set_aspect("equal", adjustable="box")
-        ax.set(xlabel="", ylabel="")
+        ax.set(xlabel="" if ax is above else "units, of which the font is 100 high", ylabel="")
     return figure
 
 

@@ -1,4 +1,4 @@
-"""Residual networks with fixed inner weights, trained on digits: depth does not matter, width does. (about 30 s)
+"""Residual networks with fixed inner weights, trained on digits: depth does not matter, width does. (about 45 s)
 
 The experiment of Barboni, Peyré & Vialard (arXiv 2112.05531) on the digits that come with scikit-learn: a fixed random
 read-in, residual convolutions of which only the outer one is learned, a fixed random read-out, descent in V. In this

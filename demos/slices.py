@@ -1,4 +1,4 @@
-"""Two heads, folded and scanned differently, registered with no option at all. (about 5 s)
+"""Two heads, folded and scanned differently, registered with no option at all. (about 8 s)
 
 Slices made in code: all heads have the same sulci, but nobody has them in the same place, equally long or bent alike;
 and the scanners differ in gain, shading and noise. How well the anatomy fits is judged on pictures without all that,

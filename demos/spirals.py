@@ -1,4 +1,4 @@
-"""A residual network untangles two spirals: watch the data flow. (about 5 s)
+"""A residual network untangles two spirals: watch the data flow. (about 12 s)
 
 Training is registration: labelled points are carried to where one straight line tells them apart, and going far is
 paid for. The network is a diffeomorphism of the plane, so that everything between the points goes along, and back.

@@ -1,4 +1,4 @@
-"""One pair, three ways to a diffeomorphism: shot, flowed, grown; what each pays for the same result. (about 15 s)
+"""One pair, three ways to a diffeomorphism: shot, flowed, grown; what each pays for the same result. (about 20 s)
 
 A geodesic has one unknown, its initial momentum. A flow has one per layer, and finds the same path: where the energy is
 penalized, its best time-dependent velocity is a geodesic. A descent has none; it goes downhill greedily, fast at first,

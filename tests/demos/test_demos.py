@@ -1,15 +1,22 @@
-"""Every demo at a small size: its assertions hold, and its picture shows something."""
+"""Every demo at a small size: its assertions hold, its picture shows something, and can be read where it is shown."""
 
+import ast
 import importlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
+from tests.viz.texts import clipped, written
+
 FOLDER = Path(__file__).parents[2] / "demos"
+ASSETS = FOLDER.parent / "assets"
 SIZES = {
     "faces": {"n": 60, "iterations": 120, "rows": 800, "moments": 3},
+    "first": {"cell": 2.0, "voxel": 6.0},
     "curves": {"text": "e", "spacing": 3.0},
     "surfaces": {"cell": 0.7},
     "landmarks": {"lines": 9, "fine": 21},
@@ -28,11 +35,28 @@ SIZES = {
     "svgd": {"n": 200, "layers": 120},
     "morph": {"n": 1000, "layers": 10, "epochs": 30},
 }
+DEMOS = sorted(FOLDER.glob("[a-z]*.py"))
+PAGE = 830 / 96  # inches: how wide the project page shows a picture
+SMALLEST = 7.0  # points, there
+DRAWN = ("rand", "randn", "randint", "randperm", "normal", "multinomial", "bernoulli")
 
 
 @pytest.fixture(autouse=True)
 def _importable(monkeypatch):
     monkeypatch.syspath_prepend(FOLDER)
+
+
+@pytest.fixture
+def saved(monkeypatch):
+    """All figures that are written to files."""
+    figures, write = [], Figure.savefig
+
+    def spy(self, *args, **options):
+        figures.append(self)
+        write(self, *args, **options)
+
+    monkeypatch.setattr(Figure, "savefig", spy)
+    return figures
 
 
 def check_picture(path):
@@ -48,30 +72,63 @@ def check_picture(path):
     assert path.stat().st_size < 250_000
 
 
+def check_film(path):
+    with Image.open(path) as film:
+        assert film.n_frames > 2
+        film.seek(0)
+        first = np.asarray(film.convert("RGB")).astype(float)
+        film.seek(film.n_frames // 2)
+        assert np.abs(np.asarray(film.convert("RGB")) - first).mean() > 0.5, "nothing moves"
+    assert path.stat().st_size < 1_500_000
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SIZES)
-def test_demo(name, tmp_path):
-    picture = tmp_path / f"{name}.png"
-    importlib.import_module(name).main(**SIZES[name], out=picture)
+def test_demo(name, tmp_path, monkeypatch, saved, capsys):
+    monkeypatch.chdir(tmp_path)
+    picture = tmp_path / "pictures" / f"{name}.png"
+    demo = importlib.import_module(name)
+    demo.main(**SIZES[name], out=picture)
     check_picture(picture)
+    assert picture.with_suffix(".gif").exists() == (ASSETS / f"{name}.gif").exists()
+    if picture.with_suffix(".gif").exists():
+        check_film(picture.with_suffix(".gif"))
+    assert capsys.readouterr().out.strip(), "it says nothing"
+    (figure,) = saved
+    smallest = SMALLEST * figure.get_figwidth() / PAGE
+    small = {t.get_text() for t in figure.findobj(Text) if t.get_text().strip() and t.get_fontsize() < smallest}
+    assert not small, "too small to be read on the project page"
+    assert not clipped(figure, written(figure, monkeypatch))
 
 
-@pytest.mark.slow
-def test_first(tmp_path, capsys):
-    picture = tmp_path / "first.png"
-    report = importlib.import_module("first").main(tmp_path / "demo-out", cell=2.0, picture=picture)
+@pytest.mark.parametrize("path", DEMOS, ids=lambda path: path.stem)
+def test_a_demo_is_one(path):
+    """It says what it is, and which lines make it; it asserts something, and has a size for tests."""
+    demo = importlib.import_module("_demo").read(path)
+    assert demo.name in SIZES
+    assert demo.seconds <= 150
+    assert f"assets/{demo.name}." in (FOLDER.parent / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", DEMOS, ids=lambda path: path.stem)
+def test_chance_is_fixed(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            if node.func.attr == "default_rng":
+                assert node.args
+            if ast.unparse(node.func) in {f"torch.{name}" for name in DRAWN}:
+                assert "generator" in {keyword.arg for keyword in node.keywords}
+
+
+@pytest.mark.parametrize("path", DEMOS, ids=lambda path: path.stem)
+def test_pictures_are_of_the_demos_as_they_are(path):
+    pictures = importlib.import_module("_pictures")
+    picture = ASSETS / f"{path.stem}.png"
     check_picture(picture)
-    printed = capsys.readouterr().out
-    assert "report.png" in printed
-    assert report["converged"]
-    assert report["inverse_error"] < 1e-6
+    assert pictures.maker(picture) == pictures.fingerprint(path), "make it again: make gallery"
+    if picture.with_suffix(".gif").exists():
+        check_film(picture.with_suffix(".gif"))
 
 
-def test_every_demo_is_tested_and_shown():
-    demos = {path.stem for path in FOLDER.glob("[a-z]*.py")}
-    assert demos == {*SIZES, "first"}
-    readme = (FOLDER.parent / "README.md").read_text(encoding="utf-8")
-    for name in demos:
-        picture = FOLDER.parent / "assets" / f"{name}.png"
-        assert f"assets/{name}.png" in readme
-        check_picture(picture)
+def test_sizes_are_of_demos():
+    assert set(SIZES) == {path.stem for path in DEMOS}
