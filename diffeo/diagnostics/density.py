@@ -90,6 +90,11 @@ class DensityReport:
         return math.sqrt(2 * self.energy) if self.energy >= 0 else math.nan
 
     @property
+    def certified(self) -> bool:
+        """Whether φ is proven to be a diffeomorphism everywhere, and not only measured at points."""
+        return self.certified_layers == self.layers and not self.uncertified
+
+    @property
     def problems(self) -> list[str]:
         """What forbids to call this a density, in a few words each; none where it may be called one."""
         return [text for wrong, text in self._checks() if wrong]
@@ -109,8 +114,9 @@ class DensityReport:
             stretch = getattr(self, name)
             if stretch is not None:
                 facts[name]["looseness"] = _plain(stretch.looseness)
-        derived = {"gap": self.gap, "geodesic_distance": self.geodesic_distance, "sound": self.sound}
-        return facts | {k: _plain(v) for k, v in derived.items()} | {"problems": self.problems}
+        derived = {"gap": self.gap, "geodesic_distance": self.geodesic_distance}
+        said = {"certified": self.certified, "sound": self.sound, "problems": self.problems}
+        return facts | {k: _plain(v) for k, v in derived.items()} | said
 
     @classmethod
     def from_dict(cls, facts: dict[str, Any]) -> DensityReport:
@@ -188,9 +194,9 @@ class DensityReport:
     def _certified(self) -> str:
         if not self.forward or not self.backward:
             return f"Elsewhere nothing is proven: {self.uncertified}."
-        everywhere = (
-            "everywhere" if self.certified_layers == self.layers else "so that elsewhere folds are not excluded"
-        )
+        if not self.layers:
+            return "The map only changes units, and is invertible everywhere."
+        everywhere = "everywhere" if self.certified else "so that elsewhere folds are not excluded"
         return (
             f"Proven from the bounds of its velocities, at all points: {self.certified_layers} of {self.layers} layers "
             f"are invertible, {everywhere}; Lip(φ) ≤ {self.forward.certified:.3g}, {self.forward.looseness:.2g} times "

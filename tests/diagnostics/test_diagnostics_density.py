@@ -117,11 +117,16 @@ def test_maps_without_a_certificate_are_reported_as_such():
     law = Transported(zoo.warp(2, F64, 0), Gaussian(torch.zeros(2, dtype=F64), 0.2 * torch.eye(2, dtype=F64)))
     report = density_report(law, cloud(200, 2, size=0.2))
     assert report.forward is None
+    assert not report.certified
+    assert not report.to_dict()["certified"]
     assert "a certificate rests on" in report.uncertified
     assert "Elsewhere nothing is proven" in str(report)
     only_units = Transported(zoo.affine(2, F64, 0), Gaussian.standard(2, F64))
-    assert report_of(only_units).uncertified == "the map only changes units"
-    assert report_of(only_units).sound
+    report = report_of(only_units)
+    assert report.certified
+    assert report.sound
+    assert (report.layers, report.forward.certified, report.backward.certified) == (0, 1.0, 1.0)
+    assert "The map only changes units, and is invertible everywhere." in str(report)
 
 
 @pytest.mark.slow
