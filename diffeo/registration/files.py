@@ -16,7 +16,7 @@ from diffeo.io.grids import with_grids
 from diffeo.io.images import in_pixels
 from diffeo.registration.brightness import difference
 from diffeo.registration.pyramid import images
-from diffeo.shapes import Compound, Curve, Image, Mesh
+from diffeo.shapes import Compound, Image, Mesh, Points
 
 IMAGES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
@@ -37,7 +37,9 @@ def suffix(shape: Shape, like: str | Path | None) -> str:
         return next((s for s in IMAGES if name.endswith(s)), Path(like).suffix)
     if isinstance(shape, Image):
         return ".nii.gz"
-    return ".ply" if isinstance(shape, Mesh) else ".npz" if isinstance(shape, Curve) else ".csv"
+    if isinstance(shape, Mesh):
+        return ".ply"
+    return ".csv" if isinstance(shape, Points) and shape.x.shape[1] <= 3 else ".npz"
 
 
 def write_warps(folder: Path, source: Shape, target: Shape, phi: Diffeo) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diffeo.estimators import density, shown
+from diffeo.estimators.shown import some
 from diffeo.registration.origin import checksum
 from diffeo.tables import Coordinates, Features, Records, Target, Task
 from diffeo.tables.scores import held_out
@@ -38,9 +38,11 @@ class Trained(ABC):
     def split(self, columns: tuple[Array, Array], share: float, seed: int) -> Array:
         """The numbers of the rows that were trained on, where a share of all was held out."""
 
-    @abstractmethod
     def kept(self, columns: tuple[Array, Array]) -> tuple[Array, Array | None]:
-        """What an estimator keeps of what it was trained on, for pictures."""
+        """What an estimator keeps of what it was trained on, for pictures; None for a context that there is not."""
+        x, others = columns
+        rows = some(len(x))
+        return x[rows], others[rows] if others[0].size else None
 
     def facts(self, records: Records, header: bool | None) -> dict[str, Any]:
         """How the table was read, how many rows it has, and a checksum of what was trained on."""
@@ -64,12 +66,6 @@ class Predicted(Trained):
         """Of each class alike."""
         return held_out(columns[1], share, seed, self.target.task is Task.classification)[0]
 
-    def kept(self, columns: tuple[Array, Array]) -> tuple[Array, Array | None]:
-        """Some rows and their targets."""
-        x, y = columns
-        rows = shown.some(len(x))
-        return x[rows], y[rows]
-
 
 class Distributed(Trained):
     """Columns that have a density."""
@@ -85,12 +81,6 @@ class Distributed(Trained):
     def split(self, columns: tuple[Array, Array], share: float, seed: int) -> Array:
         """Of all rows alike."""
         return held_out(np.zeros(len(columns[0])), share, seed, False)[0]
-
-    def kept(self, columns: tuple[Array, Array]) -> tuple[Array, Array | None]:
-        """Some rows, and their contexts, if there are any."""
-        x, c = columns
-        rows = density.some(len(x), density.SHOWN)
-        return x[rows], c[rows] if c.shape[1] else None
 
 
 def trained_on(state: dict[str, Any]) -> Trained:

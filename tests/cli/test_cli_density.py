@@ -136,19 +136,22 @@ def test_the_same_command_gives_the_same_files_to_the_last_bit(plain, tmp_path, 
 def test_every_option_reaches_the_estimator(tmp_path, capsys):
     options = (
         "--columns 1,income,share --components 2 --depth 3 --width 5 --scale 0.9 --weight 0.01 --validation 0.3 "
-        "--holdout 0.25 --max-iter 2 --time-limit 60 --dtype float64 --seed 5 --bounds share=0:1,2=0: --json"
+        "--holdout 0.25 --max-iter 2 --time-limit 60 --dtype float64 --seed 5 --bounds share=0:1,2=0: --certified --json"
     )
     table = measured(tmp_path / "a.csv")
     report = json.loads(printed(capsys, "fit", table, "-o", tmp_path / "out", *options.split())[0])
     expected = {
         "components": 2, "depth": 3, "width": 5, "scale": 0.9, "weight": 0.01, "validation_fraction": 0.3,
-        "max_iter": 2, "time_limit": 60, "dtype": "float64", "random_state": 5,
+        "max_iter": 2, "time_limit": 60, "dtype": "float64", "random_state": 5, "certified": True,
     }  # fmt: skip
     assert expected.items() <= report["parameters"].items()
     assert report["holdout"]["rows"] == 15
     assert report["bounds"] == {"share": [0, 1], "income": [0, None]}
     found = load_estimator(tmp_path / "out" / "model.safetensors")
     assert found.bounds == {1: (0, np.inf), 2: (0, 1)}
+    assert report["checks"]["certified"]
+    assert "3 of 3 layers are invertible, everywhere" in report["in_words"]
+    assert found.certificate().invertible
 
 
 @pytest.mark.slow
