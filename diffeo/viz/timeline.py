@@ -51,16 +51,25 @@ def timeline(phi: Diffeo, x: Tensor, moments: int = 25, *, measured: int | None 
 
     Raises: ValueError for fewer moments.
     """
+    path = np.stack([array(y) for y in phi.path(x)])
+    times, at = stops(path, moments, measured)
+    return Timeline(times, between(path, at), between(_grown(phi, x, len(path)), at))
+
+
+def stops(path: Array, moments: int, measured: int | None = None) -> tuple[Array, Array]:
+    """Times and places along a path, shape (L, n, d), from 0 to 1 and from 0 to L − 1, each of shape (moments,).
+
+    Between them the first ``measured`` points go equally far on average; where nothing moves, all are at the start.
+
+    Raises: ValueError for fewer than 2 moments.
+    """
     if moments < 2:
         raise ValueError(f"a way is followed over 2 moments or more, and got {moments}.")
-    path = np.stack([array(y) for y in phi.path(x)])
-    logdet = _grown(phi, x, len(path))
     length = np.r_[0.0, np.linalg.norm(np.diff(path, axis=0), axis=2)[:, :measured].mean(1).cumsum()]
     times = np.linspace(0, 1, moments)
-    if length[-1] == 0:  # nothing moves
-        return Timeline(times, np.repeat(path[:1], moments, 0), np.repeat(logdet[:1], moments, 0))
-    at = np.interp(times, length / length[-1], np.arange(len(path)))
-    return Timeline(times, between(path, at), between(logdet, at))
+    if length[-1] == 0:
+        return times, np.zeros(moments)
+    return times, np.interp(times, length / length[-1], np.arange(len(path)))
 
 
 def between(values: Array, at: Array) -> Array:

@@ -55,7 +55,7 @@ def as_seen(plane: Plane, u: Tensor) -> Pulled:
     log det Dφ(φ⁻¹(y)) = −log det Dφ⁻¹(y), by central differences of the points that are drawn; a point is folded where
     one of the determinants of one-sided differences is not positive (the central one overlooks folds).
     """
-    determinant = torch.linalg.det(_jacobians(u))
+    determinant = torch.linalg.det(derivatives(u))
     folded = torch.minimum(determinant, loops_for(u).corner_determinants(u.contiguous())) <= 0
     logdet = torch.where(folded, torch.nan, -determinant.log())
     level = min(1, plane.level) if plane.across is not None else 0
@@ -70,7 +70,7 @@ def as_seen(plane: Plane, u: Tensor) -> Pulled:
     return Pulled(plane, origin, plane.laid_out(logdet[None], level)[0])
 
 
-def _jacobians(u: Tensor) -> Tensor:
+def derivatives(u: Tensor) -> Tensor:
     """The derivatives of i + u(i), shape (*grid, d, d), by central differences, one-sided at the border."""
     d = len(u)
     columns = [torch.gradient(u, dim=k + 1)[0] if u.shape[k + 1] > 1 else torch.zeros_like(u) for k in range(d)]

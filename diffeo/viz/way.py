@@ -18,10 +18,10 @@ from diffeo.grid import Grid
 from diffeo.sampling import sample
 from diffeo.shapes import Image, Linear, Nearest
 from diffeo.viz.planes import FOREGROUND, Plane
-from diffeo.viz.timeline import Timeline, timeline
+from diffeo.viz.timeline import between, stops
 from diffeo.viz.view import Array, array
 from diffeo.viz.view import sample as some
-from diffeo.viz.warps import Pulled, as_seen, thick
+from diffeo.viz.warps import Pulled, as_seen, derivatives, thick
 
 NODES = 100_000
 """Points, at most, that are followed on their way, so that what is between them can be traced back."""
@@ -106,17 +106,16 @@ def image_way(
     like = like_of(phi)
     clock = _foreground(source)
     try:
-        followed = timeline(
-            phi, torch.cat([x.to(like) for x in (clock, nodes.points(clock), *points)]), moments, measured=len(clock)
-        )
+        path = phi.path(torch.cat([x.to(like) for x in (clock, nodes.points(clock), *points)]))
     except ArithmeticError:
         return _straight(phi, drawn, ends, moments, [x.to(like) for x in points])
-    _, rest = followed.split(len(clock))
-    inner, outer = rest.split(nodes.size)
-    way = _Followed(nodes, inner)
+    path = np.stack([array(x) for x in path])
+    times, at = stops(path, moments, len(clock))
+    cuts = np.cumsum([len(clock), nodes.size, *(len(x) for x in points)])[:-1]
+    _, followed, *along = np.split(between(path, at), cuts, axis=1)
+    way = _Followed(nodes, times, followed)
     made = [_plane_way(way, plane, u, end) for plane, u, end in zip(drawn, ends, last, strict=True)]
-    cuts = np.cumsum([len(x) for x in points])[:-1]
-    return ImageWay(followed.times, made, np.split(outer.positions, cuts, axis=1) if points else [])
+    return ImageWay(times, made, along)
 
 
 def like_of(phi: Diffeo) -> Tensor:
@@ -127,7 +126,7 @@ def like_of(phi: Diffeo) -> Tensor:
 def _plane_way(way: _Followed, plane: Plane, end: Tensor, last: Pulled) -> PlaneWay:
     grid, u = _middle(plane, end)
     y = grid.points(u)
-    shape = (len(way.line.times), *u.shape)
+    shape = (len(way.part), *u.shape)
     moves, logs = u.new_zeros(shape), np.zeros((shape[0], *last.logdet.shape))
     for k in range(1, shape[0]):
         x, logdet = way.back(y, k)
@@ -146,24 +145,26 @@ class _Followed:
         part: of what is bent at the end, how much is bent at each moment, from 0 to 1, shape (T,).
     """
 
-    def __init__(self, nodes: Grid, line: Timeline) -> None:
-        self.nodes, self.line = nodes, line
+    def __init__(self, nodes: Grid, times: Array, positions: Array) -> None:
+        self.nodes = nodes
         start = nodes.indices(torch.zeros((), dtype=torch.float64)).flatten(1).T
-        self._steps = []
-        for positions in line.positions:
-            end = nodes.to_index(torch.as_tensor(positions))
-            matrix, offset = _motion(start, end)
-            self._steps.append((matrix, offset, torch.linalg.solve(matrix, (end - offset).T) - start.T))
-        sizes = np.array([float(bent.square().mean()) ** 0.5 for _, _, bent in self._steps])
-        self.part = np.minimum(sizes / sizes[-1], 1) if sizes[-1] > STILL else line.times
+        self._steps = [self._step(start, nodes.to_index(torch.as_tensor(x))) for x in positions]
+        sizes = np.array([float(bent.square().mean()) ** 0.5 for _, _, bent, _ in self._steps])
+        self.part = np.clip((sizes - sizes[0]) / (sizes[-1] - sizes[0]), 0, 1) if sizes[-1] > STILL else times
+
+    def _step(self, start: Tensor, end: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The affine map, its offset, what is bent before, shape (d, *nodes.shape), and log det, (1, *nodes.shape)."""
+        matrix, offset = _motion(start, end)
+        bent = (torch.linalg.solve(matrix, (end - offset).T) - start.T).reshape(-1, *self.nodes.shape)
+        determinants = torch.linalg.det(matrix) * torch.linalg.det(derivatives(bent))
+        return matrix, offset, bent, torch.where(determinants > 0, determinants, torch.nan).log()[None]
 
     def back(self, y: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """φ_t⁻¹(y), shape (n, d), and log det Dφ_t there, shape (n,), at the moment k."""
-        matrix, offset, bent = self._steps[k]
-        straight = torch.linalg.solve(matrix, (self.nodes.to_index(y) - offset).T)
-        index = loops_for(bent).invert(bent.reshape(-1, *self.nodes.shape), straight.contiguous())
+        matrix, offset, bent, logs = self._steps[k]
+        straight = torch.linalg.solve(matrix, (self.nodes.to_index(y) - offset).T).contiguous()
+        index = loops_for(bent).invert(bent, straight)
         index = torch.where(index.isfinite(), index, straight).contiguous()
-        logs = torch.as_tensor(self.line.logdet[k]).reshape(1, *self.nodes.shape)
         return self.nodes.to_space(index.T), sample(logs, index)[0]
 
 
