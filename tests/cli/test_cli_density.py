@@ -136,7 +136,8 @@ def test_the_same_command_gives_the_same_files_to_the_last_bit(plain, tmp_path, 
 def test_every_option_reaches_the_estimator(tmp_path, capsys):
     options = (
         "--columns 1,income,share --components 2 --depth 3 --width 5 --scale 0.9 --weight 0.01 --validation 0.3 "
-        "--holdout 0.25 --max-iter 2 --time-limit 60 --dtype float64 --seed 5 --bounds share=0:1,2=0: --certified --json"
+        "--holdout 0.25 --max-iter 2 --time-limit 60 --dtype float64 --seed 5 --bounds share=0:1,2=0: --json "
+        "--certified"
     )
     table = measured(tmp_path / "a.csv")
     report = json.loads(printed(capsys, "fit", table, "-o", tmp_path / "out", *options.split())[0])
