@@ -17,6 +17,7 @@ from diffeo.io.atomic import replacing
 from diffeo.viz.gif import Frame, write_gif
 
 SUFFIXES = (".gif", ".mp4")
+CODEC = "libx264"  # H.264, as browsers and slides play it
 REST = 0.8  # seconds that the first and the last moment are shown
 
 
@@ -100,11 +101,11 @@ def _pixels(figure: Figure, dpi: float) -> Frame:
 
 
 def _mp4(path: Path, frames: Sequence[Frame], order: Sequence[int], durations: Sequence[float]) -> None:
-    """H.264, as browsers and slides play it."""
+    """At an even rate: a frame is repeated for as long as it is shown."""
     rate = 30
     height, width, _ = frames[0].shape
     command = ["ffmpeg", "-y", "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}"]
-    command += ["-r", str(rate), "-i", "-", "-an", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", "20"]
+    command += ["-r", str(rate), "-i", "-", "-an", "-c:v", CODEC, "-pix_fmt", "yuv420p", "-crf", "20"]
     command += ["-movflags", "+faststart", str(path)]
 
     def stream() -> Iterator[bytes]:

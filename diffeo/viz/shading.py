@@ -97,7 +97,8 @@ def picture(surfaces: Sequence[Surface], look: Look, line: float = 1.0) -> Pixel
     """
     out = np.zeros((look.height, look.width, 4), np.uint8)
     rows, columns = _covered(surfaces, look, line)
-    out[rows, columns] = _drawn(surfaces, look.cut(rows, columns), line, STEP * max(look.height, look.width))
+    if out[rows, columns].size:
+        out[rows, columns] = _drawn(surfaces, look.cut(rows, columns), line, STEP * max(look.height, look.width))
     return out
 
 
@@ -174,7 +175,7 @@ def _lines(depth: Depth, width: float, step: float) -> NDArray[np.bool_]:
     """Where depth jumps: outlines, and the borders of what is before something else; shape (h, w)."""
     here = np.isfinite(depth)
     far = np.float32(-1e6)
-    padded = np.pad(np.where(here, depth, far), 1, constant_values=far)
+    padded = np.pad(np.where(here, depth, far), 1, mode="edge")
     twice = 2 * padded[1:-1, 1:-1] - step
     # more than a slope: the surface falls away on one side, and does not rise on the other
     jump = (padded[:-2, 1:-1] + padded[2:, 1:-1] < twice) | (padded[1:-1, :-2] + padded[1:-1, 2:] < twice)
