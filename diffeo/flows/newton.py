@@ -26,7 +26,7 @@ def newton(function: Map, y: Tensor, guess: Tensor, together: bool = False) -> T
     whole = together or y.device.type != "cpu"
     size = max(1, len(y)) if whole else max(64, NUMBERS // max(1, y.shape[1] ** 2))
     parts = zip(y.split(size), guess.split(size), strict=True)
-    found = [_solved(function, target, start, together) for target, start in parts]
+    found = [attempted(function, target, start, together) for target, start in parts]
     x, missed, dets = (torch.cat(columns) for columns in zip(*found, strict=True))
     lost = int((~(missed <= 1e3)).sum())
     if lost:
@@ -40,7 +40,7 @@ def newton(function: Map, y: Tensor, guess: Tensor, together: bool = False) -> T
     return x
 
 
-def _solved(function: Map, y: Tensor, x: Tensor, together: bool) -> tuple[Tensor, Tensor, Tensor]:
+def attempted(function: Map, y: Tensor, x: Tensor, together: bool = False) -> tuple[Tensor, Tensor, Tensor]:
     """x, how far its image is from y in units of what rounding explains, and det Df(x): points that are done leave."""
     value, jacobian = function(x)
     residual = (value - y).norm(dim=1)

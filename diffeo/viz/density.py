@@ -189,7 +189,8 @@ def _curve(
         handles.append(Patch(color="#d8d8d8", label="data"))
     p = np.exp(array(log_density(law, x)))
     ax.plot(array(x)[:, 0], p, color=BLUE, lw=2)
-    handles.append(Line2D([], [], color=BLUE, lw=2, label="fitted"))
+    alone = data is None and exact is None
+    handles.append(Line2D([], [], color=BLUE, lw=2, label="density" if alone else "fitted"))
     if exact is not None:
         truth = np.exp(array(log_density(exact, x)))
         ax.plot(array(x)[:, 0], truth, color=ORANGE, lw=1.6, ls="--")

@@ -78,13 +78,13 @@ def _maps(panels: list[Axes], way: DensityWay, moments: list[int]) -> None:
     points = cells_of(low, high, CELLS).numpy()[:, axes]
     maps: list[Array] = [way.density(k, points).reshape(CELLS, CELLS) for k in moments]
     limit = max(bright(p) for p in maps)
-    rows = sample(way.rows.shape[1], DOTS)
+    rows, ends = sample(way.rows.shape[1], DOTS), list(zip(low.tolist(), high.tolist(), strict=True))
     for ax, p, k in zip(panels, maps, moments, strict=True):
         shaded(ax, p, low, high, limit)
         level_lines(ax, p, low, high, limit)
         ax.add_collection(LineCollection([line[k] for line in way.lines], colors=FAINT, lw=0.4, alpha=0.8))
         ax.scatter(*way.rows[k][rows][:, axes].T, s=4, color=ORANGE, lw=0, zorder=3)
-        ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="auto")
+        ax.set(xlim=ends[0], ylim=ends[1], aspect="auto")
         dress(ax, way.names[axes[0]], way.names[axes[1]] if ax is panels[0] else "")
     what = "density, given the context" if way.given else "density  (per unit of area)"
     strip = color_bar(panels[-1], ScalarMappable(Normalize(0, limit), MAP), what)

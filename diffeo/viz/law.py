@@ -49,7 +49,8 @@ def law(
         )
     if shown.dim > 2 and (exact is not None or lo is not None or hi is not None):
         raise ValueError(
-            f"law draws corners and an exact law in one or two dimensions, and got a law in {shown.dim}: leave them out."
+            f"law draws corners and an exact law in one or two dimensions, and got a law in {shown.dim}: leave them "
+            "out, for pairs of columns."
         )
     with torch.no_grad():
         drawn = shown.sample(DRAWS, torch.Generator().manual_seed(SEED))

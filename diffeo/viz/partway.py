@@ -13,6 +13,7 @@ from diffeo.core import Compose, Diffeo
 from diffeo.flows import kernel_steps
 from diffeo.flows.layered import Layered
 from diffeo.flows.layers import FieldLayer, Layer, identities
+from diffeo.flows.newton import attempted
 from diffeo.laws import Law
 from diffeo.solvers import Euler
 from diffeo.viz.timeline import between
@@ -20,7 +21,7 @@ from diffeo.viz.view import Array, array
 
 Step = Layer | Diffeo
 CHUNK = 4096  # points at a time, so that what happens on the way stays in the cache
-FEW = 8  # points that are given up together where a step has no inverse
+MISSED = 1e3  # times what rounding explains: what is farther off is no inverse
 
 
 class Partway:
@@ -142,7 +143,5 @@ def undone(layer: Layer, y: Tensor) -> Tensor:
     try:
         return layer.inverse(y)
     except ArithmeticError:
-        if len(y) <= FEW:
-            return torch.full_like(y, torch.nan)
-        half = len(y) // 2
-        return torch.cat([undone(layer, y[:half]), undone(layer, y[half:])])
+        x, missed, dets = attempted(layer.with_jacobian, y, 2 * y - layer(y), layer.together)
+        return torch.where(((missed <= MISSED) & (dets > 0))[:, None], x, torch.nan)

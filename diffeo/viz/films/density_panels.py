@@ -123,7 +123,8 @@ class Plane(Panels):
     def place(self, board: Board) -> None:
         """The panel with its color bar."""
         self.ax = board.panel(LEFT, FOOT, *self.side)
-        self.ax.set(xlim=(self.low[0], self.high[0]), ylim=(self.low[1], self.high[1]))
+        (left, bottom), (right, top) = self.low.tolist(), self.high.tolist()
+        self.ax.set(xlim=(left, right), ylim=(bottom, top))
         dress(self.ax, *(self.way.names[k] for k in self.axes))
         what = (
             "density of the column, given the context  (per unit)" if self.way.given else "density  (per unit of area)"
