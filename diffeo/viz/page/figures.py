@@ -49,9 +49,10 @@ COURSE: dict[str, tuple[str, str]] = {
 }
 
 
-def figures_table(report: Mapping[str, Any]) -> Table:
-    """How good the result is, with the meaning of every figure."""
-    rows = [Row(name, report[name], *MEANINGS[name]) for name in MEANINGS if name in report]
+def figures_table(report: Mapping[str, Any], length: str = LENGTH) -> Table:
+    """How good the result is, with the meaning of every figure; ``length`` is the unit of lengths, if it is known."""
+    known = [(name, *MEANINGS[name]) for name in MEANINGS if name in report]
+    rows = [Row(name, report[name], unit.replace(LENGTH, length), meaning) for name, unit, meaning in known]
     return Table("Honest numbers", rows, "As in report.json. A dash stands where a figure has no meaning here.")
 
 

@@ -65,7 +65,7 @@ def image_panels(
         _way(image_moments(source, target, phi, pairs, MOMENTS, HIGH), pairs),
         *_slices(source, target, moved),
         *(_scene(*pair, phi) for pair in pairs if target.grid.dim == 3),
-        Picture("Images and map", overview, "Every panel shows the space of the fixed image.", dpi=DPI),
+        Picture("In one picture", overview, "Every panel shows the space of the fixed image.", dpi=DPI),
     ]
 
 

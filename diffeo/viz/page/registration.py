@@ -9,12 +9,17 @@ from typing import Any
 
 from diffeo.core import Diffeo, Shape
 from diffeo.shapes import PointShape
+from diffeo.viz import overview
 from diffeo.viz.page.document import check_page, write_page
 from diffeo.viz.page.figures import course_table, details, figures_table, fit_chart, verdict
 from diffeo.viz.page.images import Companion, image_panels
 from diffeo.viz.page.panel import Panel
+from diffeo.viz.page.picture import Picture
 from diffeo.viz.page.shapes import shape_scene
 from diffeo.viz.parts import images_of, points_of
+from diffeo.viz.planes import space_of
+
+DPI = 90
 
 
 def registration_page(
@@ -43,10 +48,13 @@ def registration_page(
     Raises: ValueError for another suffix, for shapes of which there are no pages, and if it cannot be written.
     """
     check_page(path)
-    panels: list[Panel] = [*_views(source, target, moved, phi), figures_table(report)]
+    panels: list[Panel] = [*_views(source, target, moved, phi), figures_table(report, *_units(target))]
     if len(records):
         panels.append(fit_chart(records))
     panels.append(course_table(report))
+    if isinstance(source, PointShape) and isinstance(target, PointShape) and isinstance(moved, PointShape):
+        figure = overview.registration(source, target, moved, phi, [], "Shapes and map")
+        panels.append(Picture("In one picture", figure, "The same on paper, and where nothing moves.", dpi=DPI))
     return write_page(path, title or "Registration", panels, verdict(report), details(report))
 
 
@@ -59,3 +67,8 @@ def _views(source: Shape, target: Shape, moved: Shape, phi: Diffeo) -> list[Pane
     if isinstance(source, PointShape) and isinstance(target, PointShape):
         return [shape_scene(source, target, phi)]
     raise ValueError(f"there is no page of a {type(source).__name__} that goes to a {type(target).__name__}.")
+
+
+def _units(target: Shape) -> list[str]:
+    """That of lengths, if it is known: images know it."""
+    return [space_of(image).unit for image in images_of(target)[:1]]
