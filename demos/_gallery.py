@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -95,9 +95,15 @@ def gallery(paths: Sequence[Path], folder: Path, assets: Path) -> list[Shown]:
         done: dict[str, Shown] = {}
         with ThreadPoolExecutor(PROCESSES) as pool:
             longest = sorted(demos, key=lambda demo: -demo.seconds)  # last, it would run alone
-            for shown in pool.map(lambda demo: run(demo, Path(temporary)), longest):
-                done[shown.demo.name] = shown
-                print(f"{shown.demo.name:12} {shown.cpu:6.1f} CPU s, {shown.wall:6.1f} s", flush=True)
+            running = [pool.submit(run, demo, Path(temporary)) for demo in longest]
+            try:
+                for task in as_completed(running):
+                    shown = task.result()
+                    done[shown.demo.name] = shown
+                    print(f"{shown.demo.name:12} {shown.cpu:6.1f} CPU s, {shown.wall:6.1f} s", flush=True)
+            except RuntimeError:
+                pool.shutdown(wait=False, cancel_futures=True)  # what has not begun does not
+                raise
         found = [done[demo.name] for demo in demos]
         made = Path(temporary) / "gallery"
         made.mkdir()

@@ -69,7 +69,7 @@ def maker(picture: Path) -> str | None:
 
 
 def fingerprint(demo: Path) -> str:
-    """Twelve letters that change with a demo's code, and that of the demos it builds on; not with its words.
+    """Twelve letters that change with a demo's code, and with what it takes from other demos; not with its words.
 
     The docstring at the top, lines that are comments, and white space are words.
     """
@@ -79,9 +79,31 @@ def fingerprint(demo: Path) -> str:
     first = tree.body[0]
     if ast.get_docstring(tree) is not None and first.end_lineno is not None:
         lines = lines[first.end_lineno :]
-    code = "".join("".join(line.split()) for line in lines if not line.lstrip().startswith("#"))
+    code = _bare(lines)
     for node in tree.body:
         other = FOLDER / f"{getattr(node, 'module', None)}.py"
         if isinstance(node, ast.ImportFrom) and other.exists() and not other.stem.startswith("_"):
-            code += fingerprint(other)
+            code += _taken(other.read_text(encoding="utf-8"), [alias.name for alias in node.names])
     return hashlib.sha256(code.encode()).hexdigest()[:12]
+
+
+def _taken(text: str, names: list[str]) -> str:
+    """The code of these names in a file, and of all that they use there."""
+    defined: dict[str, ast.stmt] = {}
+    for node in ast.parse(text).body:
+        ends = node.targets if isinstance(node, ast.Assign) else [node]
+        for end in ends:
+            parts = end.elts if isinstance(end, ast.Tuple) else [end]
+            defined |= {getattr(part, "name", None) or getattr(part, "id", ""): node for part in parts}
+    found, left = set(), list(names)
+    while left:
+        name = left.pop()
+        if name in defined and name not in found:
+            found.add(name)
+            left += [node.id for node in ast.walk(defined[name]) if isinstance(node, ast.Name)]
+    return "".join(_bare((ast.get_source_segment(text, defined[name]) or "").splitlines()) for name in sorted(found))
+
+
+def _bare(lines: list[str]) -> str:
+    """Without comments and white space."""
+    return "".join("".join(line.split()) for line in lines if not line.lstrip().startswith("#"))

@@ -96,7 +96,7 @@ def plane(ax: Axes, phi: diffeo.Flow | None, title: str) -> None:
     lattice = torch.cat([across, across.flip(-1)]).reshape(-1, 2)
     with torch.no_grad():
         lattice = lattice if phi is None else phi(lattice)
-    ax.add_collection(LineCollection(lattice.reshape(-1, 100, 2).numpy(), colors=FAINT, linewidths=0.4))
+    ax.add_collection(LineCollection(lattice.reshape(-1, 100, 2).numpy(), colors=FAINT, linewidths=0.4, alpha=0.6))
     caption(ax, title)
     ax.set(aspect="equal", xlim=(-1.5, 1.5), ylim=(-1.6, 1.4), xticks=[], yticks=[])
     ax.spines[:].set_color(FAINT)

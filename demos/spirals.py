@@ -80,7 +80,9 @@ def picture(phi: diffeo.Diffeo, loss: diffeo.CrossEntropyLoss, x: Tensor, label:
     panels = squares(figure, 4, 0.06)
     path, plane = torch.stack(phi.path(x)), torch.stack(phi.path(lattice()))
     for ax, time in zip(panels, (0, len(path) // 2, -1), strict=False):
-        ax.add_collection(LineCollection(list(plane[time].reshape(-1, 200, 2).numpy()), colors=FAINT, linewidths=0.4))
+        ax.add_collection(
+            LineCollection(list(plane[time].reshape(-1, 200, 2).numpy()), colors=FAINT, linewidths=0.4, alpha=0.6)
+        )
         dots(ax, path[time], label, path)
     panels[0].legend(loc="lower right", fontsize=SMALL, handletextpad=0.2, borderpad=0.2)
     axis = torch.linspace(-1.2, 1.2, 200)
@@ -107,7 +109,7 @@ class Flowing(Film):
         """After k layers."""
         self.ax.clear()
         lines = list(self.plane[k].reshape(-1, 200, 2).numpy())
-        self.ax.add_collection(LineCollection(lines, colors=FAINT, linewidths=0.4))
+        self.ax.add_collection(LineCollection(lines, colors=FAINT, linewidths=0.4, alpha=0.6))
         dots(self.ax, self.path[k], self.label, self.path)
         self.ax.text(0.03, 0.03, f"layer {k} of {self.moments - 1}", transform=self.ax.transAxes, fontsize=11)
 

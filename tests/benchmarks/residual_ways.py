@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 import diffeo
@@ -19,12 +20,15 @@ from diffeo.fit import Batches
 from diffeo.losses import RidgeLoss
 from diffeo.losses.readout import ReadOutLoss
 from diffeo.training import SuccessiveApproximations
+from diffeo.viz.scales import logarithmic
+from diffeo.viz.style import BLUE, FAINT, GREEN, INK, ORANGE, PURPLE, SKY, SMALL, VERMILION, caption
 from tests.benchmarks import mnist
 from tests.benchmarks.mnist import Digits
 
 ROWS, OTHERS, BATCH = 1000, 1000, 100
 WEIGHT = 1e-5  # λ: the plain method of successive approximations needs one
 BUDGET = 15.0  # CPU seconds for each way
+COLORS, MARKS = (BLUE, VERMILION, GREEN, PURPLE, INK, ORANGE, SKY, FAINT, BLUE, VERMILION), "os^DvPX*<>"
 
 
 class Spent(Exception):
@@ -124,12 +128,12 @@ def followed(way: Way, known: tuple[Tensor, Tensor], others: tuple[Tensor, Tenso
 
 def draw(train: Digits, file: Path, budget: float = BUDGET) -> None:
     """Every way, and the picture."""
-    import matplotlib.pyplot as plt
-
     z = mnist.encoded(train.images[: ROWS + OTHERS])
     known, others = (z[:ROWS], train.labels[:ROWS]), (z[ROWS:], train.labels[ROWS : ROWS + OTHERS])
-    figure, axes = plt.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
-    for k, (name, way) in enumerate(WAYS.items()):
+    figure = Figure(figsize=(9.6, 5.0))
+    edges = {"left": 0.065, "right": 0.99, "bottom": 0.33, "top": 0.93, "wspace": 0.16}
+    axes = figure.subplots(1, 2, gridspec_kw=edges)
+    for (name, way), color, mark in zip(WAYS.items(), COLORS, MARKS, strict=True):
         clock = followed(way, known, others, budget)
         relative = [value / clock.losses[0] for value in clock.losses]
         print(
@@ -137,11 +141,18 @@ def draw(train: Digits, file: Path, budget: float = BUDGET) -> None:
             f"{100 * clock.errors[-1]:.1f} %",
             flush=True,
         )
-        style = {"color": f"C{k}", "linestyle": "-" if way.batches else "--"}
-        axes[0].semilogy(clock.seconds, relative, label=name, **style)
-        axes[1].semilogy(clock.seconds, clock.errors, **style)
-    axes[0].set(xlabel="CPU seconds", ylabel=f"training loss, relative to its start ({ROWS} digits)", ylim=(1e-5, 2))
-    axes[1].set(xlabel="CPU seconds", ylabel=f"errors on {OTHERS} other digits")
-    axes[0].legend(fontsize=7)
-    figure.savefig(file, dpi=110)
-    plt.close(figure)
+        look = {"color": color, "marker": mark, "ms": 5, "lw": 1.6, "ls": "-" if way.batches else "--"}
+        for ax, values in zip(axes, (relative, clock.errors), strict=True):
+            ax.plot(clock.seconds, values, label=name, markevery=max(1, len(values) // 7), **look)
+    for ax, title in zip(
+        axes, (f"Loss on {ROWS:,} digits, over its start", f"Errors on {OTHERS:,} others"), strict=True
+    ):
+        logarithmic(ax, "CPU seconds", "")
+        caption(ax, title)
+        ax.set_xlim(0, 1.1 * budget)
+        ax.get_legend().remove()
+    axes[0].set_ylim(1e-5, 2)
+    handles, names = axes[0].get_legend_handles_labels()
+    names = [f"{name}, batches" if WAYS[name].batches else name for name in names]
+    figure.legend(handles, names, fontsize=SMALL, loc="lower center", ncols=3, frameon=False, handlelength=3)
+    figure.savefig(file, dpi=140)

@@ -184,7 +184,17 @@ def test_fingerprints_are_of_code(tmp_path, monkeypatch):
     assert (pictures.fingerprint(path), pictures.fingerprint(other)) == (first, second)
     path.write_text(ROUND.replace("radius=80", "radius=81"))
     assert pictures.fingerprint(path) != first
-    assert pictures.fingerprint(other) != second  # it builds on the other one
+    assert pictures.fingerprint(other) == second  # it takes the disk only
+    path.write_text(ROUND.replace("150 - radius", "149 - radius"))
+    assert pictures.fingerprint(other) != second
+    shade = ROUND.replace("# region\ndef disk", "SHADE, EDGE = 'navy', 1\n\n\n# region\ndef disk").replace(
+        '"navy"', "SHADE"
+    )
+    path.write_text(shade)
+    third = pictures.fingerprint(other)
+    path.write_text(shade.replace("'navy', 1", "'teal', 1"))
+    assert pictures.fingerprint(other) not in (second, third)  # what the disk uses
+    path.write_text(ROUND)
     picture = tmp_path / "wheel.png"
     Image.new("RGB", (30, 20), "navy").save(picture)
     assert pictures.maker(picture) is None
