@@ -12,7 +12,7 @@ function chart(section, data) {
     marker: { color: colors.tone(color), size: 7, symbol: SYMBOLS[k % SYMBOLS.length] },
     hovertemplate: `%{x:.4g}, %{y:.4g}<extra>${literal(name)}</extra>`,
   }));
-  const draw = () => {
+  const draw = oneByOne(() => {
     const colors = theme();
     const axis = { automargin: true, gridcolor: colors.line, linecolor: colors.faint, ticks: "outside", tickcolor: colors.line, zeroline: false };
     return Plotly.react(box, traces(colors), {
@@ -28,7 +28,7 @@ function chart(section, data) {
         x, y: 1, yref: "paper", text: literal(name), showarrow: false, xanchor: "left", yanchor: "bottom", font: { size: 10 },
       })),
     }, { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d"] });
-  };
+  });
   drawn.push(draw);
   return draw();
 }

@@ -53,6 +53,22 @@ async function inflatePlotly() {
   packed.remove();
 }
 
+// One drawing at a time, and the last word is drawn: plotly mixes up what begins before another is done.
+function oneByOne(draw) {
+  let running = null;
+  let again = false;
+  return () => {
+    again = true;
+    running ??= (async () => {
+      while (again) {
+        again = false;
+        await draw();
+      }
+    })().finally(() => (running = null));
+    return running;
+  };
+}
+
 function redraw() {
   for (const draw of drawn) draw();
 }
@@ -75,6 +91,7 @@ async function start() {
   for (const [event, paper] of [["beforeprint", true], ["afterprint", false]])
     addEventListener(event, () => {
       document.documentElement.classList.toggle("paper", paper);
+      for (const details of document.querySelectorAll("details")) details.open = paper;
       redraw();
     });
   document.documentElement.dataset.ready = "yes";

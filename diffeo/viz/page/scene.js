@@ -11,7 +11,7 @@ function scene(section, data) {
   const box = section.querySelector(".plot");
   box.setAttribute("aria-label", section.querySelector("h2").textContent);
   const config = { displaylogo: false, responsive: true, scrollZoom: !flat, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
-  const draw = async () => {
+  const draw = oneByOne(async () => {
     const colors = theme();
     const scale = data.scales[state.color];
     paint(section, layers, state.color, scale, colors);
@@ -20,7 +20,7 @@ function scene(section, data) {
     const { moment } = state;
     await Plotly.react(box, [...traces, ...scaleTrace(flat, scale)], sceneLayout(data, flat, state, colors, box), config);
     box.dataset.moment = moment; // that which is seen now
-  };
+  });
   section.querySelector(".controls").append(
     ...(data.times.length > 1 ? [clock(data, state, draw)] : []),
     ...colorMenu(data, state, draw),
@@ -76,15 +76,21 @@ function sceneLayout(data, flat, state, colors, box) {
     return layout;
   }
   const [x, y, z] = sides.map((side) => Math.max(side / longest, 0.02));
-  const reach = 1.1 * Math.hypot(x, y, z) * (narrow ? 1.3 : 1);
+  const reach = 1.2 * Math.hypot(x, y, z) * (narrow ? 1.25 : 1);
   const [ex, ey, ez] = data.eye.from.map((part) => part * reach);
   const [ux, uy, uz] = data.eye.up;
   layout.scene = {
     xaxis: axes[0], yaxis: axes[1], zaxis: axes[2], aspectmode: "manual", aspectratio: { x, y, z },
-    camera: { eye: { x: ex, y: ey, z: ez }, up: { x: ux, y: uy, z: uz } }, dragmode: "orbit",
+    // the names of the axes are below the box, which is therefore a little above the middle
+    camera: { eye: { x: ex, y: ey, z: ez }, up: { x: ux, y: uy, z: uz }, center: lowered(data.eye.up, 0.07 * reach) },
+    dragmode: "orbit",
     domain: { y: [scale && narrow ? 0.17 : 0, 1] },
   };
   return layout;
+}
+
+function lowered([x, y, z], by) {
+  return { x: -by * x, y: -by * y, z: -by * z };
 }
 
 function sceneAxis(lo, side, ticks, name, colors) {
@@ -99,7 +105,7 @@ function colorAxis(label, scale, narrow, flat) {
   const { stops, cmin, cmax } = colorscale(scale);
   const text = literal(label);
   const place = narrow
-    ? { orientation: "h", y: flat ? -0.18 : 0, yanchor: flat ? "top" : "bottom", x: 0.5, len: 0.9, title: { text, side: "top" } }
+    ? { orientation: "h", y: flat ? -0.26 : 0, yanchor: flat ? "top" : "bottom", x: 0.5, len: 0.9, title: { text, side: "top" } }
     : { x: 1.01, len: 0.8, title: { text, side: "right" } };
   return { colorscale: stops, cmin, cmax, colorbar: { thickness: 14, outlinewidth: 0, ...place } };
 }
