@@ -51,5 +51,6 @@ def animate(
         from diffeo.viz.film import check_film
 
         check_film(task.path, seconds, dpi)
-        task.result.animate(task.path, moments=moments, seconds=seconds, dpi=dpi, progress=task.waiting)
+        how = {"moments": moments, "seconds": seconds, "dpi": dpi, "progress": task.waiting}
+        task.result.animate(task.path, title=task.drawn_title, **how)
     return 0

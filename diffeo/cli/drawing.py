@@ -33,9 +33,14 @@ class Work:
 
     result: Any
     path: Path
-    title: str
+    title: str | None
     told: dict[str, Any]
     waiting: Waiting
+
+    @property
+    def drawn_title(self) -> str | None:
+        """The title as matplotlib takes it, to which dollars are formulas."""
+        return None if self.title is None else self.title.replace("$", r"\$")
 
 
 @contextmanager
@@ -92,12 +97,12 @@ def _check_inputs(path: Path, inputs: Sequence[Path]) -> None:
         raise ValueError(f"{path} would be overwritten, from which the result was made: choose another file with -o.")
 
 
-def _title(folder: Any, given: dict[str, Path | None]) -> str:
-    """What a result was made from, in a line."""
+def _title(folder: Any, given: dict[str, Path | None]) -> str | None:
+    """What a result was made from, in a line; None for what was in no file."""
     names = {role: file.name for role, file in (folder.files | {k: v for k, v in given.items() if v}).items()}
     if "table" not in folder.report:
         found = [names[role] for role in ("source", "target") if role in names]
-        return " → ".join(found) if len(found) == 2 and not all(n.endswith(".safetensors") for n in found) else ""
+        return " → ".join(found) if len(found) == 2 and not all(n.endswith(".safetensors") for n in found) else None
     name, context = names.get("table", ""), folder.report.get("context")
     target = folder.report.get("target")
     return f"{name}: {target}" if target else f"{name}, given {', '.join(context)}" if context else name

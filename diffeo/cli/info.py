@@ -11,14 +11,15 @@ from diffeo.cli.output import print_json, print_rows, show
 TRANSFORM = ".safetensors"
 RESULTS = ("model.safetensors", "transform.safetensors")
 """What is looked for in a folder."""
-MODEL = "diffeo-estimator-1"
+MODEL, SHAPE = "diffeo-estimator-1", "diffeo-shape-1"
 
 
 def info(file: Path, /, *, json: JSON = False) -> int:
     """Say what is in FILE: a shape, an image, or what register, train or density fit wrote.
 
     Args:
-        file: any shape or image file, a transform.safetensors, a model.safetensors, or the folder of one of these.
+        file: any shape or image file, a transform.safetensors, a model.safetensors, or the folder of one of these; or
+            a source.safetensors beside them.
         json: print JSON.
     """
     if file.is_dir():
@@ -33,12 +34,18 @@ def info(file: Path, /, *, json: JSON = False) -> int:
 
 
 def _shape(file: Path) -> dict[str, Any]:
+    from diffeo.io import read
+
+    return _inspected(read(file))
+
+
+def _inspected(shape: Any) -> dict[str, Any]:
     from diffeo.cli.inspection import inspect
     from diffeo.cli.inspection_image import inspect_image
-    from diffeo.io import read
-    from diffeo.shapes import Image
+    from diffeo.shapes import Compound, Image
 
-    shape = read(file)
+    if isinstance(shape, Compound):
+        return {"type": "Compound", "parts": [_inspected(part) for part in shape.parts]}
     return inspect_image(shape) if isinstance(shape, Image) else inspect(shape)
 
 
@@ -48,8 +55,13 @@ def _transform(file: Path) -> dict[str, Any]:
     from diffeo.io.transform import describe, load_map
     from diffeo.io.tree import load_tree
 
-    if load_tree(file)[1].get("format") == MODEL:
+    kind = load_tree(file)[1].get("format")
+    if kind == MODEL:
         return _model(file)
+    if kind == SHAPE:
+        from diffeo.io.shape_files import load_shape
+
+        return _inspected(load_shape(file))
     phi = load_map(file)
     return structure(phi) | {"dimension": dimension(phi), "energy": float(phi.energy().detach())} | describe(file)
 

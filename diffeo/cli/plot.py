@@ -38,7 +38,7 @@ def plot(
     with work(result, out, "plot.png", SUFFIXES, given, quiet) as task:
         from diffeo.io.atomic import replacing
 
-        figure = task.result.plot(title=task.title.replace("$", r"\$") or None, **task.told)
+        figure = task.result.plot(title=task.drawn_title, **task.told)
         with replacing(task.path) as temporary:
             figure.savefig(temporary, dpi=DPI)
     return 0

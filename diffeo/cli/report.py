@@ -37,5 +37,5 @@ def report(
     """
     given = {"source": source, "target": target, "mask": mask, "table": table}
     with work(result, out, "report.html", SUFFIXES, given, quiet) as task:
-        task.result.to_html(task.path, title=task.title or None, **task.told)
+        task.result.to_html(task.path, title=task.title, **task.told)
     return 0

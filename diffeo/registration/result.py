@@ -70,6 +70,7 @@ class Registration:
         self,
         path: str | Path,
         *,
+        title: str | None = None,
         moments: int = 25,
         seconds: float = 4.0,
         dpi: float = 80,
@@ -79,6 +80,7 @@ class Registration:
 
         Args:
             path: ends in .gif or .mp4.
+            title: written above.
             moments: of the way, at least 2, evenly spread over its length.
             seconds: from the first moment to the last; a film runs back, too.
             dpi: pixels per inch of the figure.
@@ -91,7 +93,8 @@ class Registration:
         from diffeo.viz.films.registration import registration_film
 
         check_film(Path(path), seconds, dpi)
-        film = registration_film(self.source, self.target, self.moved, self.phi, self.history, moments=moments)
+        parts = (self.source, self.target, self.moved, self.phi, self.history)
+        film = registration_film(*parts, moments=moments, title=title or "Registration")
         return write_film(film, path, seconds=seconds, dpi=dpi, progress=progress)
 
     def to_html(self, path: str | Path, *, title: str | None = None) -> Path:

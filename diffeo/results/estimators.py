@@ -27,20 +27,26 @@ def open_estimator(folder: Folder, table: Path | None) -> Any:
     folder.check(metadata)
     try:
         trained = trained_on(metadata["table"])
-        density = isinstance(estimator, DensityFlow)
-        report = DensityReport.from_dict(folder.report["checks"]) if density else None
     except (KeyError, TypeError, ValueError):
         raise ValueError(
             f"{folder.path} holds an estimator that was not written there by diffeo train or diffeo density fit."
         ) from None
     reason, converged = str(folder.report.get("reason", "")), bool(folder.report.get("converged"))
     known = {"history_": History(folder.history, converged, reason), "names_": trained.names}
-    if density:
-        known["report_"] = report
+    if isinstance(estimator, DensityFlow):
+        known["report_"] = _checks(folder)
     if table is not None or ("table" in folder.files and folder.files["table"].is_file()):
         known["rows_"] = _rows(folder, trained, folder.find("table", table))
     vars(estimator).update(known)
     return estimator
+
+
+def _checks(folder: Folder) -> DensityReport | None:
+    """What was checked of a density; None if another version did: pictures then check anew."""
+    try:
+        return DensityReport.from_dict(folder.report["checks"])
+    except (KeyError, TypeError):
+        return None
 
 
 def _rows(folder: Folder, trained: Trained, file: Path) -> tuple[Array, Array | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from os.path import normpath
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ class Folder:
                 f"{place / REPORT} does not belong to {place / found[0]}, but to another result: run the command again "
                 "that wrote them."
             )
-        files = {role: place.resolve() / text for role, text in report.pop(FILES, {}).items()}
+        files = {role: Path(normpath(place.resolve() / text)) for role, text in report.pop(FILES, {}).items()}
         return cls(place, file, report, files, report.pop(MADE_FROM, {}), read_history(place / HISTORY))
 
     def told(self, name: str) -> Any:

@@ -127,6 +127,7 @@ def test_films_for_slides(made, tmp_path):
     assert (tmp_path / "f.mp4").read_bytes()[4:8] == b"ftyp"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["points", "classifier"])
 def test_the_map_or_the_model_stands_for_its_folder(kind, made, capsys):
     out = made(kind)
@@ -145,6 +146,7 @@ def test_a_tree_moves_as_a_whole(kind, file, made, tmp_path):
         diffeo.open_result(tmp_path / kind / "out")
 
 
+@pytest.mark.slow
 def test_files_that_are_elsewhere_now_are_said_where(made, tmp_path):
     shutil.copytree(made("points"), tmp_path / "out")
     for name in ("a.csv", "b.csv"):

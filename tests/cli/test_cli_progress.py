@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import time
 
 import pytest
 import rich.console
 
-from diffeo.cli.progress import Progress
+from diffeo.cli import progress
+from diffeo.cli.progress import Progress, Waiting
 from diffeo.fit import Record
 
 
@@ -46,3 +48,22 @@ def test_the_bar_is_taken_away_when_the_fit_fails(monkeypatch):
     with pytest.raises(RuntimeError), Progress() as callback:
         raise RuntimeError
     assert not callback._bar.live.is_started
+
+
+def waited(monkeypatch, patience, terminal=True, quiet=False):
+    stream = io.StringIO()
+    console = rich.console.Console(file=stream, force_terminal=terminal, width=120)
+    monkeypatch.setattr(rich.console, "Console", lambda **_: console)
+    monkeypatch.setattr(progress, "PATIENCE", patience)
+    with Waiting(quiet, "writing bend.gif") as callback:
+        for k in range(3):
+            callback(k + 1, 3)
+            time.sleep(0.15)
+    return stream.getvalue()
+
+
+def test_what_takes_long_has_a_bar_and_what_does_not_has_none(monkeypatch):
+    assert "writing bend.gif" in waited(monkeypatch, 0.01)
+    assert waited(monkeypatch, 60.0) == ""
+    assert waited(monkeypatch, 0.01, terminal=False) == ""
+    assert waited(monkeypatch, 0.01, quiet=True) == ""

@@ -14,7 +14,14 @@ from diffeo.viz.parts import images_of, pairs_of
 
 
 def registration_film(
-    source: Shape, target: Shape, moved: Shape, phi: Diffeo, records: Sequence[Any], *, moments: int = 25
+    source: Shape,
+    target: Shape,
+    moved: Shape,
+    phi: Diffeo,
+    records: Sequence[Any],
+    *,
+    moments: int = 25,
+    title: str = "Registration",
 ) -> Film:
     """The film of a registration, whatever its shapes are.
 
@@ -25,12 +32,13 @@ def registration_film(
         phi: the map, in the dtype and on the device of the source.
         records: one per outer iteration, as ``plot.history`` takes them.
         moments: frames from the start to the end, at least 2.
+        title: written above.
 
     Raises: ValueError for shapes of which there are no films, and for fewer moments.
     """
     moving, fixed = images_of(source), images_of(target)
     if moving and fixed:
-        return ImageFilm(moving[0], fixed[0], phi, points=pairs_of(source, target), moments=moments)
+        return ImageFilm(moving[0], fixed[0], phi, points=pairs_of(source, target), moments=moments, title=title)
     if isinstance(source, PointShape) and isinstance(target, PointShape):
-        return ShapeFilm(source, target, phi, moments=moments)
+        return ShapeFilm(source, target, phi, moments=moments, title=title)
     raise ValueError(f"there is no film of a {type(source).__name__} that goes to a {type(target).__name__}.")
