@@ -22,6 +22,9 @@ from diffeo.viz.style import SEQUENTIAL, SMALL, axis_names, color_bar, colors_of
 from diffeo.viz.surface import mesh_edges
 from diffeo.viz.view import array, frame, sample, visible
 
+MOST_VECTORS = 3000
+"""Points and lines of which a vector format has each; more of them become an image in it."""
+
 
 def shapes(ax: Axes, named: Mapping[str, PointShape], *, colors: Sequence[Any] | None = None) -> None:
     """Draw shapes one over the other, true to scale, with a legend above the panel.
@@ -108,6 +111,7 @@ def draw_thin(ax: Axes, shape: PointShape, color: Any, order: int = 0, *, streng
         edges = mesh_edges(shape, width) if isinstance(shape, Mesh) else array(shape.edges).astype(int)
         shade = color[edges].mean(1) if isinstance(color, np.ndarray) else color
         thickness = 0.4 if isinstance(shape, Mesh) else (1.9 - 0.6 * order) * (0.7 if width == 3 else 1.0)
+        look.setdefault("rasterized", len(edges) > MOST_VECTORS)
         _add_lines(ax, x[edges], colors=shade, linewidths=max(thickness, 0.4) * strength, **look)
         return
     rows = sample(len(x))
@@ -115,7 +119,8 @@ def draw_thin(ax: Axes, shape: PointShape, color: Any, order: int = 0, *, streng
     fading = {"depthshade": False} if width == 3 and isinstance(color, np.ndarray) else {}
     size: Any = float(np.clip(6000 / len(rows), 3, 24)) / (1 + 0.5 * order) * strength  # the stubs say int
     shades = color[rows] if isinstance(color, np.ndarray) else [color]
-    ax.scatter(*x[rows].T, c=shades, s=size, linewidths=0, **fading, **look)
+    many = len(rows) > MOST_VECTORS
+    ax.scatter(*x[rows].T, c=shades, s=size, linewidths=0, rasterized=many, **fading, **look)
 
 
 def _add_lines(ax: Axes, segments: Any, **look: Any) -> None:

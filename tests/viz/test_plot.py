@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import logging
 from dataclasses import replace
@@ -413,3 +414,13 @@ def test_values_of_any_sign_are_shown_whole():
     plot.history(ax, records)
     assert ax.get_yscale() == "linear"
     assert all(np.isfinite(np.asarray(line.get_ydata(), dtype=float)).all() for line in ax.get_lines())
+
+
+@pytest.mark.parametrize("name", cases(["curves", "surfaces", "cloud"], slow=["surfaces", "cloud"]))
+def test_vector_formats_are_light_and_their_text_is_text(name):
+    figure = picture(name)
+    for suffix in ("pdf", "svg"):
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=suffix)
+        assert len(buffer.getvalue()) < 3_000_000
+    assert {f">{word}</text>" in buffer.getvalue().decode() for word in ("Before", "source", "Fit")} == {True}
