@@ -139,10 +139,10 @@ class Pictured(ABC):
             self._target(y, answers, which, given[p:] or ([report["target"]] if "target" in report else [])),
             self._encoded,
             self._answers,
+            energies(self.phi_),
             given[:p],
             self.history_.records,
             proven(self.phi_, start),
-            energies(self.phi_),
             report,
         )
 

@@ -44,10 +44,10 @@ class Learned:
         target: the truth about them, and what is answered.
         encode: where φ begins for other rows, shape (m, p).
         read: what is answered at positions after φ, shape (m, d): as ``target.answers``, shape (m, k).
+        energies: each layer's part of the energy of φ, shape (L,).
         names: of the p columns, with their units; may be empty.
         records: one per iteration of the training; may be empty.
         certificate: as `diffeo.diagnostics.certificate` gives it, with or without points; None where nothing is proven.
-        energies: each layer's part of the energy, shape (L,); None where it has no parts.
         report: other figures: as `diffeo train` writes them.
     """
 
@@ -57,10 +57,10 @@ class Learned:
     target: Target
     encode: Callable[[Array], Tensor]
     read: Callable[[Tensor], Array]
+    energies: Array
     names: Sequence[str] = ()
     records: Sequence[Any] = ()
     certificate: Any = None
-    energies: Array | None = None
     report: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -225,6 +225,6 @@ def _followed(phi: Diffeo, x: Tensor, matrix: Array) -> tuple[Array, Array, Arra
 def volumes(learned: Learned) -> Array:
     """log det Dφ at the rows, or at the first of them where d is large, shape (m,); NaN where φ folds."""
     d = learned.start.shape[1]
-    rows = max(1, int(MEASURED / (d**3 * max(1, len(learned.phi.path(learned.start[:1])) - 1))))
+    rows = max(8, int(MEASURED / (d**3 * max(1, len(learned.phi.path(learned.start[:1])) - 1))))
     parts = learned.start[:rows].split(CHUNK)
     return np.concatenate([array(learned.phi.with_logdet(part)[1]) for part in parts])

@@ -15,11 +15,12 @@ from diffeo.viz.learned import SUBSCRIPTS, Course, Learned, View
 from diffeo.viz.style import FAINT, INK, SMALL, caption, dress
 from diffeo.viz.view import Array
 
+Extent = tuple[Array, Array]  # two pairs: low and high
 CELLS = 160  # along a side of a map of what is answered
 TAIL, BEYOND = 0.01, 0.12  # of the rows on either side may be far out; others are shown up to so many extents beyond
 
 
-def limits(moments: Course, which: Sequence[int] | range) -> tuple[Array, Array]:
+def limits(moments: Course, which: Sequence[int] | range) -> Extent:
     """Between which coordinates rows are seen at some moments: two pairs, as long as each other.
 
     A few rows that are very far out are left out, for the others to be seen.
@@ -35,13 +36,16 @@ def limits(moments: Course, which: Sequence[int] | range) -> tuple[Array, Array]
     return np.array([middle[0] - half, middle[0] + half]), np.array([middle[1] - half, middle[1] + half])
 
 
-def outside(rows: Array, extent: tuple[Array, Array]) -> int:
-    """How many rows, shape (n, 2), are not within limits."""
-    low, high = np.stack(extent, 1)
-    return int(((rows < low) | (rows > high)).any(1).sum())
+def far_out(moments: Course, extents: Sequence[Extent]) -> str:
+    """How many rows are not within the limits of a moment, in a sentence; nothing if all are."""
+    left = 0
+    for rows, extent in zip(moments.rows, extents, strict=True):
+        low, high = np.stack(extent, 1)
+        left = max(left, int(((rows < low) | (rows > high)).any(1).sum()))
+    return f"{left} row{'s' if left > 1 else ''} far out {'are' if left > 1 else 'is'} not shown." if left else ""
 
 
-def dress_panel(ax: Axes, seen: View, extent: tuple[Array, Array]) -> None:
+def dress_panel(ax: Axes, seen: View, extent: Extent) -> None:
     """Limits and axes: true to scale, but where rows are drawn beside a line."""
     dress(ax, *(axis.name for axis in seen.axes))
     ax.set_xlim(*extent[0])
@@ -82,7 +86,7 @@ def draw_sheet(ax: Axes, moments: Course, k: int) -> LineCollection | None:
     return lines
 
 
-def draw_read_out(ax: Axes, learned: Learned, extent: tuple[Array, Array]) -> None:
+def draw_read_out(ax: Axes, learned: Learned, extent: Extent) -> None:
     """What is answered where the layers end, if they do in the plane or on a line."""
     d = learned.start.shape[1]
     x, y = (np.linspace(low, high, CELLS) for low, high in extent)

@@ -14,7 +14,7 @@ from diffeo.viz.certificate import stretches_panel
 from diffeo.viz.curves import history
 from diffeo.viz.layer_profile import energies, whole_numbers
 from diffeo.viz.learned import Course, Learned, View, course, view, volumes
-from diffeo.viz.learned_panel import draw_answers, draw_read_out, draw_sheet, dress_panel, limits, outside
+from diffeo.viz.learned_panel import Extent, draw_answers, draw_read_out, draw_sheet, dress_panel, far_out, limits
 from diffeo.viz.learning_words import brief, written
 from diffeo.viz.style import INK, LARGE, NORMAL, SMALL, caption
 from diffeo.viz.view import sample
@@ -23,9 +23,9 @@ WIDTH = 14.0
 LEFT, RIGHT = 0.72, 13.78
 SIDE, LOW, STEP = 2.7, 2.4, 3.25
 LOWER = ((0.0, 2.4), (3.22, 1.55), (5.6, 1.55), (8.3, 2.2))
-BOTTOM, KEY, LINE, HEAD = 0.6, 0.2, 0.19, 1.15
+BOTTOM, KEY, LINE, HEAD, REMARK = 0.6, 0.2, 0.19, 0.95, 0.2
 """Inches: margins; the side of a panel above, the height of one below, the distance of those above; left and width of
-those below; what is under them, a line of the key, a line of the table, what is above all."""
+those below; what is under them, a line of the key, a line of the table, what is above all, and a remark there."""
 MOST_DOTS = 900
 LETTERS = 165  # of the key on a line
 ALIKE = 2.0  # moments are drawn at one scale unless their extents differ by more
@@ -44,15 +44,34 @@ def learning_overview(learned: Learned, *, title: str | None = None) -> Figure:
     strip = KEY * key.lines
     upper = BOTTOM + LOW + 0.6 + strip + 0.55
     seen = view(learned)
-    page = _Page(upper + SIDE + HEAD)
     moments = course(learned, seen, 3)
+    extents, said = framed(moments)
+    remark = f"{seen.remark} {said}".strip()
+    page = _Page(upper + SIDE + HEAD + bool(remark) * REMARK)
+    _words(page, learned, title, remark)
     shown = sample(len(learned.rows), MOST_DOTS)
     panels = [page.axes(LEFT + STEP * k, upper, SIDE, SIDE) for k in range(3)]
-    _words(page, learned, title, seen.remark + _moments(panels, learned, seen, moments, shown))
+    _moments(panels, learned, seen, moments, extents, shown)
     draw_answers(page.axes(RIGHT - SIDE, upper, SIDE, SIDE), learned, shown)
     key.draw(page.axes(LEFT, BOTTOM + LOW + 0.55, RIGHT - LEFT, strip))
     _lower(page, learned)
     return page.figure
+
+
+def framed(moments: Course) -> tuple[list[Extent], str]:
+    """Between which coordinates each moment is drawn, the same for all if they are about as large; what is to be said.
+
+    Args:
+        moments: those that are drawn.
+    """
+    count = len(moments.at)
+    extents = [limits(moments, [k]) for k in range(count)]
+    sizes = [float(np.ptp(extent[0])) for extent in extents]
+    alike = max(sizes) <= ALIKE * min(sizes)
+    if alike:
+        extents = [limits(moments, range(count))] * count
+    said = [far_out(moments, extents)] + ["Scales differ from moment to moment."] * (not alike)
+    return extents, " ".join(part for part in said if part)
 
 
 class _Page:
@@ -78,16 +97,18 @@ def _words(page: _Page, learned: Learned, title: str | None, remark: str) -> Non
     page.text(LEFT, top, title or "Residual network", fontsize=LARGE + 3)
     columns = f"{n:,} {learned.target.which}, {p} column{'s' if p > 1 else ''}"
     page.text(RIGHT, top, columns, fontsize=NORMAL, ha="right")
-    page.text(LEFT, top - 0.24, remark.strip(), fontsize=NORMAL)
+    page.text(LEFT, top - 0.24, remark, fontsize=NORMAL)
 
 
-def _moments(panels: Sequence[Axes], learned: Learned, seen: View, moments: Course, rows: NDArray[np.intp]) -> str:
-    """Rows and the lines that go along, at three moments; what is to be said of the scales."""
-    extents = [limits(moments, [k]) for k in range(3)]
-    sizes = [float(np.ptp(extent[0])) for extent in extents]
-    alike = max(sizes) <= ALIKE * min(sizes)
-    if alike:
-        extents = [limits(moments, range(3))] * 3
+def _moments(
+    panels: Sequence[Axes],
+    learned: Learned,
+    seen: View,
+    moments: Course,
+    extents: Sequence[Extent],
+    rows: NDArray[np.intp],
+) -> None:
+    """Rows and the lines that go along; at the end what is read out, and what is wrong."""
     names = ("At the start", "Halfway", f"After the last of {moments.layers} layers")
     for k, (ax, name, extent) in enumerate(zip(panels, names, extents, strict=True)):
         caption(ax, name)
@@ -98,9 +119,6 @@ def _moments(panels: Sequence[Axes], learned: Learned, seen: View, moments: Cour
         learned.target.dots(ax, moments.rows[k], rows)
     draw_read_out(panels[-1], learned, extents[-1])
     learned.target.rings(panels[-1], moments.rows[-1], rows)
-    left = max(outside(moments.rows[k], extents[k]) for k in range(3))
-    far = f" {left} row{'s' if left > 1 else ''} far out {'are' if left > 1 else 'is'} not shown." if left else ""
-    return far + ("" if alike else " Scales differ from moment to moment.")
 
 
 def _lower(page: _Page, learned: Learned) -> None:
@@ -110,8 +128,7 @@ def _lower(page: _Page, learned: Learned) -> None:
     if len(learned.records):
         _training(page.axes(*place), learned)
     place = next(places)
-    if learned.energies is not None:
-        energies(page.axes(*place), learned.energies)
+    energies(page.axes(*place), learned.energies)
     place = next(places)
     if learned.certificate is not None:
         ax = page.axes(*place)

@@ -36,13 +36,14 @@ def brief(learned: Learned, logdet: Array) -> list[Fact]:
 def written(fact: Fact) -> str:
     """Its value with four digits, and its unit."""
     value = fact.value
-    known = value is not None and not (isinstance(value, float) and not math.isfinite(value))
-    text = f"{value:.4g}" if isinstance(value, float) and known else f"{value:,}" if isinstance(value, int) else value
-    return f"{text} {fact.unit}".strip() if known else "–"
+    if value is None:
+        return "–"
+    text = f"{value:.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else value
+    return f"{text} {fact.unit}".strip().replace("inf", "∞").replace("-", "−")
 
 
 def _map(learned: Learned) -> list[Fact]:
-    energy = float(learned.phi.energy())
+    energy = float(learned.energies.sum())
     distance = math.sqrt(2 * max(energy, 0.0))
     return [
         Fact("energy, standardized", energy, "", "½∫‖v‖² dt: how far the map had to move"),

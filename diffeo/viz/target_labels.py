@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ GLYPHS = range(7, 37)  # so many classes are written instead of marked, if their
 LONGEST = 16  # letters of a name
 ENTRY = 5  # letters that the mark in the key, and what is around it, takes
 OTHERS = "#8c8c8c"
+SHADES = (0.0, -0.4, 0.5)  # of colors that come back: as they are, darker, paler
 MOST_GROUPS = 24  # classes that are shown and hidden one by one
 REPRODUCING = 0.9  # least margin of an exact read-out on the rows it knows
 
@@ -239,7 +240,9 @@ class Labels(Target):
     def _look(self, k: int) -> tuple[str, str]:
         if k >= MOST_LOOKS:
             return OTHERS, "o"
-        return PALETTE[k % len(PALETTE)], f"${self.names[k]}$" if self._written else MARKS[k % len(MARKS)]
+        return shaded(
+            PALETTE[k % len(PALETTE)], SHADES[k // len(PALETTE) % len(SHADES)]
+        ), f"${self.names[k]}$" if self._written else MARKS[k % len(MARKS)]
 
 
 def _key(handles: list[Line2D], columns: int, ax: Axes) -> None:
@@ -248,6 +251,12 @@ def _key(handles: list[Line2D], columns: int, ax: Axes) -> None:
         borderaxespad=0, handletextpad=0.3, columnspacing=1.4, borderpad=0, handlelength=1.2,
     )  # fmt: skip
     ax.set_axis_off()
+
+
+def shaded(color: str, part: float) -> str:
+    """A color, mixed with a part of white, or of black if that is negative."""
+    red, green, blue = ((1 - abs(part)) * c + max(part, 0.0) for c in to_rgb(color))
+    return to_hex((red, green, blue))
 
 
 def rectangle(x: Array, y: Array) -> tuple[float, float, float, float]:

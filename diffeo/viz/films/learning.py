@@ -7,7 +7,7 @@ import textwrap
 from diffeo.viz.film import Film
 from diffeo.viz.films.board import Board
 from diffeo.viz.learned import Learned, course, view
-from diffeo.viz.learned_panel import draw_read_out, draw_sheet, dress_panel, limits, outside
+from diffeo.viz.learned_panel import draw_read_out, draw_sheet, dress_panel, far_out, limits
 from diffeo.viz.style import INK, SMALL
 from diffeo.viz.view import sample
 
@@ -34,7 +34,7 @@ class LearningFilm(Film):
         self.extent = limits(self.course, range(moments))
         self.rows = sample(len(learned.rows), MOST_DOTS)
         key = learned.target.key(LETTERS, MOST_LINES)
-        remark = wrapped(self.seen.remark + self._far())
+        remark = wrapped(f"{self.seen.remark} {far_out(self.course, [self.extent] * moments)}")
         head = HEAD + REMARK * len(remark)
         strip = LINE * key.lines
         bottom = FOOT + strip + AXIS
@@ -64,10 +64,6 @@ class LearningFilm(Film):
             if last:
                 draw_read_out(self.ax, self.learned, self.extent)
                 self.learned.target.rings(self.ax, self.course.rows[k], self.rows)
-
-    def _far(self) -> str:
-        left = max(outside(rows, self.extent) for rows in self.course.rows)
-        return f" {left} row{'s' if left > 1 else ''} far out {'are' if left > 1 else 'is'} not shown." if left else ""
 
 
 def wrapped(remark: str) -> list[str]:

@@ -114,13 +114,12 @@ def _answers(learned: Learned) -> Picture:
 
 def _layers(learned: Learned) -> list[Panel]:
     """What each layer costs, and between which factors it changes lengths."""
-    found: list[Panel] = []
-    if learned.energies is not None:
-        at = np.arange(1, len(learned.energies) + 1)
-        series = {"part of the energy": (at, shares(learned.energies))}
-        free = bool((learned.energies == 0).any())
-        note = "Affine layers are free." if free else ""
-        found.append(Chart("Energy of the layers", series, "layer", "part of ½∫‖v‖² dt  [%]", note=note, points=True))
+    at, free = np.arange(1, len(learned.energies) + 1), bool((learned.energies == 0).any())
+    series = {"part of the energy": (at, shares(learned.energies))}
+    note = "Affine layers are free." if free else ""
+    found: list[Panel] = [
+        Chart("Energy of the layers", series, "layer", "part of ½∫‖v‖² dt  [%]", note=note, points=True)
+    ]
     if learned.certificate is not None:
         bounds, measured = learned.certificate.bounds, learned.certificate.measured
         at = np.arange(1, len(bounds) + 1)
