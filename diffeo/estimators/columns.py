@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from diffeo.estimators.standardization import Standardization
 
 OUTLYING = 1e-7  # of the spread: where the middle half of a column is narrower, its spread is that of a few outliers
+ALIKE = 1e-6  # of what is taken for the spread of a column, which for nearly equal numbers is their size
 LEAST_ROWS = 5  # some to fit, and one to be held out
 SAME = 1e-10  # one minus the correlation of columns that are the same but for rounding
 
@@ -29,7 +30,15 @@ def check_density(rows: NDArray[np.float64], who: str, names: list[str]) -> None
             f"{who} expects columns that vary: column {label[constant[0]]} is {rows[0, constant[0]]:g} in all {n} "
             "rows, and has no density; leave it out."
         )
-    z = Standardization.of(rows).forward(rows)
+    frame = Standardization.of(rows)
+    alike = np.flatnonzero(np.abs(rows - frame.center).max(0) < ALIKE * frame.spread)
+    if len(alike):
+        k = alike[0]
+        raise ValueError(
+            f"{who} expects columns whose numbers differ in more than their last digits: column {label[k]} goes from "
+            f"{rows[:, k].min():.17g} to {rows[:, k].max():.17g}; subtract what they have in common."
+        )
+    z = frame.forward(rows)
     low, high = np.quantile(z, [0.25, 0.75], axis=0)
     varied = np.array([len(np.unique(column)) > max(2, n // 10) for column in rows.T])
     outlying = np.flatnonzero((high - low < OUTLYING) & varied)
@@ -40,12 +49,13 @@ def check_density(rows: NDArray[np.float64], who: str, names: list[str]) -> None
             f"{who} expects columns of one order of magnitude each: against {rows[worst, k]:g} in row {worst} of "
             f"column {label[k]}, all other rows are the same number; leave such rows out, or take logarithms."
         )
+    _check_copies(z, who, label)
     if n > d:
         _check_independent(z, who, label)
 
 
-def _check_independent(z: NDArray[np.float64], who: str, label: list[str]) -> None:
-    """Raise ValueError where standardized columns are the same, or follow from others."""
+def _check_copies(z: NDArray[np.float64], who: str, label: list[str]) -> None:
+    """Raise ValueError where standardized columns are the same."""
     correlation = np.abs(z.T @ z) / len(z)
     same = np.argwhere(np.triu(correlation, 1) > 1 - SAME)
     if len(same):
@@ -54,6 +64,10 @@ def _check_independent(z: NDArray[np.float64], who: str, label: list[str]) -> No
             f"{who} expects columns that are not copies: columns {label[i]} and {label[j]} say the same, and together "
             "they have no density; leave one out."
         )
+
+
+def _check_independent(z: NDArray[np.float64], who: str, label: list[str]) -> None:
+    """Raise ValueError where standardized columns follow from others."""
     values, vectors = np.linalg.eigh(z.T @ z / len(z))
     if values[0] < SAME and len(np.unique(z, axis=0)) > z.shape[1]:
         involved = [label[k] for k in np.flatnonzero(np.abs(vectors[:, 0]) > 1e-4)]

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from diffeo.core import Compose, Diffeo
 from diffeo.diagnostics import Certificate, DensityReport, certificate, density_report
-from diffeo.estimators.columns import check_density, check_within, split
+from diffeo.estimators.columns import LEAST_ROWS, check_density, check_within, split
 from diffeo.estimators.density_pictured import PicturedDensity
 from diffeo.estimators.density_recipe import DensityRecipe
 from diffeo.estimators.density_training import FlowTraining
@@ -149,9 +149,14 @@ class DensityFlow(PicturedDensity, DensityMixin, TransformerMixin, BaseEstimator
         train, table = np.hstack([z, c]), np.hstack([rows, c])
         if validation is None:
             chosen, left = split(len(rows), self.validation_fraction, recipe.seed)
+            if len(chosen) < LEAST_ROWS - 1:
+                raise ValueError(
+                    f"validation_fraction expects a part that leaves {LEAST_ROWS - 1} rows or more to learn from: "
+                    f"{self.validation_fraction:g} of {len(rows)} rows leaves {len(chosen)}."
+                )
             train, held, table, held_table = train[chosen], train[left], table[chosen], table[left]
         else:
-            others, theirs = validation if context is not None else (validation, None)
+            others, theirs = paired(validation, context is not None, who)
             others, theirs = self._checked(others), self._context(theirs, len(others))
             check_within(others, low, high, who, names)
             held, held_table = np.hstack([frame.forward(others), theirs]), np.hstack([others, theirs])
@@ -255,6 +260,11 @@ class DensityFlow(PicturedDensity, DensityMixin, TransformerMixin, BaseEstimator
         if self.n_context_:
             rows = np.empty((0, 0)) if context is None else np.asarray(context, dtype=np.float64)
             rows = rows[:, None] if rows.ndim == 1 else rows
+            if not rows.size:
+                raise ValueError(
+                    f"sample expects a context of shape (m, {self.n_context_}), a row or more: the density is one for "
+                    "each context."
+                )
             given = np.repeat(rows, n_samples, axis=0)
             c = self._context(given, len(given))
             x = through(lambda part: flow.sample_given(part, draw), c)
@@ -271,16 +281,19 @@ class DensityFlow(PicturedDensity, DensityMixin, TransformerMixin, BaseEstimator
             raise ValueError(f"random_state expects a whole number, 0 or more, and got {seed!r}.")
         if self.dtype not in ("float32", "float64"):
             raise ValueError(f"dtype expects 'float32' or 'float64', and got {self.dtype!r}.")
-        if not 0 < self.validation_fraction < 1:
-            raise ValueError(f"validation_fraction expects a part between 0 and 1, and got {self.validation_fraction}.")
+        part = self.validation_fraction
+        if isinstance(part, str) or not 0 < part < 1:
+            raise ValueError(f"validation_fraction expects a part between 0 and 1, and got {part!r}.")
         for name in ("components", "depth", "width", "max_iter"):
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
                 raise ValueError(f"{name} expects a whole number, 1 or more, and got {value!r}.")
         for name in ("scale", "weight", "time_limit"):
             value = getattr(self, name)
-            if value is not None and not (isinstance(value, (int, float)) and 0 <= value < math.inf):
-                raise ValueError(f"{name} expects a number, 0 or more, and got {value!r}.")
+            fine = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf
+            if value is not None and not (fine and (value > 0 or name == "weight")):
+                least = "0 or more" if name == "weight" else "above 0"
+                raise ValueError(f"{name} expects a number, {least}, and got {value!r}.")
         given = {"depth": self.depth, "width": self.width, "scale": self.scale, "weight": self.weight}
         given = {name: v for name, v in (given | {"epochs": self.max_iter}).items() if v is not None}
         if not isinstance(self.certified, (bool, np.bool_)):
@@ -324,6 +337,17 @@ class DensityFlow(PicturedDensity, DensityMixin, TransformerMixin, BaseEstimator
 
     def _tensor(self, rows: np.ndarray) -> Tensor:
         return torch.from_numpy(rows).to(getattr(torch, self.dtype))
+
+
+def paired(validation: Any, conditional: bool, who: str) -> tuple[Any, Any]:
+    """Rows and their context. Raises ValueError unless they come as a pair where there is one, and as rows else."""
+    pair = isinstance(validation, tuple) or (conditional and isinstance(validation, list) and len(validation) == 2)
+    if not conditional and not pair:
+        return validation, None
+    if conditional and pair and len(validation) == 2:
+        return validation[0], validation[1]
+    expected = "a pair (rows, context), as there is a context" if conditional else "rows, as there is no context"
+    raise ValueError(f"{who} expects validation to be {expected}, and got a {type(validation).__name__}.")
 
 
 def through(function: Callable[[Tensor], Tensor], rows: np.ndarray) -> np.ndarray:

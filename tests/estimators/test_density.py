@@ -163,6 +163,11 @@ BAD_ROWS = {
     "copied column": (np.c_[X, -3 * X[:, 0] + 1], "columns 0 and 2 say the same"),
     "dependent column": (np.c_[X, X[:, 0] + 0.1 * X[:, 1]], "linear relation between columns 0, 1, 2"),
     "one huge value": (np.r_[X, [[1e30, 0.0]]], r"against 1e\+30 in row 400 of column 0"),
+    "copies in few rows": (np.c_[X[:5], X[:5] @ [[1.0, 0, 2], [0, 1, 1]], -X[:5, 1]], "columns 0 and 2 say the same"),
+    "last digits": (
+        np.c_[X[:, 0], 1e9 + 1e-4 * X[:, 1]],
+        "column 1 goes from 99999.*subtract",
+    ),
     "one row": (X[:1], "n_samples=1"),
     "no rows": (X[:0], "0 sample"),
     "NaN": (np.r_[X, [[np.nan, 0.0]]], "column 0 has 1 NaN"),
@@ -187,6 +192,10 @@ def test_rows_without_a_density_are_refused(rows, sentence):
         ({"dtype": "float16"}, "float32"),
         ({"random_state": None}, "random_state expects"),
         ({"bounds": {7: (0, 1)}}, "knows columns 0..1"),
+        ({"scale": 0}, "scale expects a number, above 0"),
+        ({"weight": True}, "weight expects a number"),
+        ({"validation_fraction": "a part"}, "between 0 and 1"),
+        ({"validation_fraction": 0.999}, "0.999 of 400 rows leaves 1"),
         ({"bounds": {0: (0, 1)}}, "strictly between 0 and 1"),
         ({"bounds": {0: 3}}, "pair"),
         ({"bounds": {0: (2, 1)}}, "low < high"),
@@ -255,8 +264,13 @@ def test_a_context_is_asked_for_and_moves_what_is_drawn():
     np.testing.assert_allclose(law.inverse_transform(law.transform(x, c), c), x, atol=1e-10)
     with pytest.raises(ValueError, match=r"context of shape \(600, 1\), and got none"):
         law.log_prob(x)
-    with pytest.raises(ValueError, match="context of shape"):
-        law.sample(5)
+    for nothing in (None, []):
+        with pytest.raises(ValueError, match=r"context of shape \(m, 1\), a row or more"):
+            law.sample(5, context=nothing)
+    with pytest.raises(ValueError, match=r"a pair \(rows, context\), as there is a context, and got a ndarray"):
+        DensityFlow(**QUICK).fit(x, context=c, validation=x)
+    with pytest.raises(ValueError, match="rows, as there is no context, and got a tuple"):
+        DensityFlow(**QUICK).fit(x, validation=(x, c))
     with pytest.raises(ValueError, match="context"):
         law.log_prob(x, c[:-1])
     with pytest.raises(ValueError, match="NaN"):
