@@ -6,7 +6,10 @@ const FONT = "Arial, Helvetica, sans-serif"; // plotly's text in space needs one
 const drawn = []; // functions that draw a plot again, in the colors of the theme
 
 function bytes(base64) {
-  return Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+  const letters = atob(base64);
+  const found = new Uint8Array(letters.length);
+  for (let k = 0; k < found.length; k++) found[k] = letters.charCodeAt(k);
+  return found;
 }
 
 // {type, shape, data} as Python packed it; little-endian, as all machines are that have a browser.
