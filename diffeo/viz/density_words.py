@@ -53,6 +53,8 @@ def _map(report: Any) -> list[Row]:
 def _certificate(report: Any) -> list[Row]:
     if report.forward is None:
         return [("certified", "nothing", report.uncertified)]
+    if not report.layers:
+        return [("certified", "invertible", "everywhere: the map only changes units")]
     everywhere = "proven everywhere, by bounds of the velocities"
     return [
         ("layers certified invertible", f"{report.certified_layers} of {report.layers}", everywhere),

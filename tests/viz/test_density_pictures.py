@@ -146,6 +146,87 @@ def test_pairs_of_columns_show_all_the_data():
         plot.marginals(figure, x, x[:, :3])
 
 
+def test_maps_of_one_limit_have_the_same_level_lines():
+    law, other = law_of(2), Gaussian.standard(2, F64)
+    figure = plot.law(law, exact=other, names=["a", "b [m]"])
+    exact, fitted = (ax for ax in figure.axes if ax.images)
+    assert [ax.get_title(loc="left") for ax in (exact, fitted)] == ["Exact", "Fitted"]
+    for ax in (exact, fitted):
+        assert ax.images[0].norm.vmax == exact.images[0].norm.vmax
+        contours = ax.collections[0]
+        assert np.allclose(contours.levels, np.array([0.1, 0.3, 0.5, 0.7, 0.9]) * ax.images[0].norm.vmax)
+    on = np.concatenate([path.vertices for path in exact.collections[0].get_paths() if len(path.vertices)])
+    p = other(torch.tensor(on)).exp().numpy() / exact.images[0].norm.vmax
+    assert np.abs(p[:, None] - [0.1, 0.3, 0.5, 0.7, 0.9]).min(1).max() < 0.01
+
+
+def test_any_law_has_a_picture(monkeypatch):
+    for law in (learning.mixture(False)(1, F64, 0), Gaussian.standard(2, F64), Gaussian.standard(5, F64)):
+        figure = plot.law(law, title="A law")
+        texts = written(figure, monkeypatch)
+        assert not clipped(figure, texts)
+        assert not crossing(texts)
+        words = " ".join(text for text, _ in texts)
+        assert ("4,000 rows drawn" if law.dim == 5 else "A law") in words
+        assert "data" not in words
+        assert "fitted" not in words
+    curve = plot.law(learning.mixture(False)(1, F64, 0)).axes[0].lines[0].get_xydata()
+    assert np.trapezoid(curve[:, 1], curve[:, 0]) == pytest.approx(1, abs=0.02)
+    corners = torch.zeros(2, dtype=F64), torch.ones(2, dtype=F64)
+    assert plot.law(Gaussian.standard(2, F64), *corners).axes[0].get_xlim() == (0, 1)
+
+
+def test_laws_that_have_no_picture_are_refused():
+    with pytest.raises(ValueError, match="depends on a context"):
+        plot.law(Conditional(learning.mixture(False)(3, F64, 0), 1))
+    with pytest.raises(ValueError, match="leave them out"):
+        plot.law(Gaussian.standard(3), exact=Gaussian.standard(3))
+
+
+def test_what_is_shown_of_a_law_stays_within_its_bounds_and_one_period():
+    from diffeo.viz.density_overview import corners
+
+    law = bounded(2)
+    inside = law.sample(500, seeded())
+    lo, hi = corners(law, inside)
+    box = law.phi.diffeos[0]
+    assert (lo >= box.low).all()
+    assert (hi <= box.high).all()
+    assert bool((lo < inside.amin(0)).all() and (hi > inside.amax(0)).all())
+    around = periodic()
+    x = around.sample(500, seeded())
+    lo, hi = corners(around, x)
+    assert float(hi[0] - lo[0]) == pytest.approx(2.0)
+    assert float(hi[1] - lo[1]) > float(x[:, 1].amax() - x[:, 1].amin())
+
+
+def test_a_column_given_another_is_a_map_of_its_density(monkeypatch):
+    law = Transported(zoo.affine(2, F64, 0), Conditional(learning.mixture(False)(2, F64, 0), 1))
+    rows = law.sample(100, seeded())
+    x, c = rows[:, :1], rows[:, 1:]
+    report = density_report(law, rows, test=rows[:20])
+    figure = plot.density_overview(law, x, x, report, RECORDS, context=c, names=["t [s]"])
+    texts = written(figure, monkeypatch)
+    assert not clipped(figure, texts)
+    assert not crossing(texts)
+    ax = next(ax for ax in figure.axes if ax.images)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("context  (standardized)", "t [s]")
+    (left, right), (bottom, top), shown = ax.get_xlim(), ax.get_ylim(), ax.images[0].get_array()
+    cells = len(shown)
+    at = torch.tensor([[bottom + (top - bottom) * 60.5 / cells, left + (right - left) * 30.5 / cells]], dtype=F64)
+    assert float(shown[60, 30]) == pytest.approx(float(law(at).exp()))
+
+
+def test_names_that_are_too_long_keep_their_units():
+    from diffeo.viz.density import labels
+
+    assert labels(["alkalinity of the ash [meq/l]", "short", "an exceedingly long name"], 3) == [
+        "alkalinity… [meq/l]",
+        "short",
+        "an exceedingly long…",
+    ]
+
+
 def test_corners_that_are_none_are_refused():
     for lo, hi in ((torch.zeros(3), torch.ones(3)), (torch.zeros(2), torch.zeros(2)), (torch.zeros(1), torch.ones(2))):
         with pytest.raises(ValueError, match="corners lo < hi"):

@@ -173,6 +173,8 @@ def _map(report: Any) -> list[Row]:
 def _certificate(report: Any) -> list[Row]:
     if report.forward is None:
         return [Row("layers certified invertible", None, "", f"nothing is certified: {report.uncertified}")]
+    if not report.layers:
+        return [Row("certified invertible", True, "", "everywhere: the map only changes units")]
     proven = "proven everywhere, from the bounds of the velocities"
     rows = [Row("layers certified invertible", f"{report.certified_layers} of {report.layers}", "", proven)]
     for name, stretch in (("Lip(φ)", report.forward), ("Lip(φ⁻¹)", report.backward)):
