@@ -20,7 +20,7 @@ from tests.viz.phantoms import RAS, bumps, header, phantom, picture
 from tests.viz.test_plot import records, sphere
 from tests.viz.texts import clipped, crossing, written
 
-MOMENTS = 5
+MOMENTS = 4
 
 
 def pictures(**kind):
