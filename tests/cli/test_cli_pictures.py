@@ -92,8 +92,8 @@ def test_a_page(kind, made):
     for name in ("energy", "seconds"):
         assert written(report[name]) in page, name
     if kind in TABLES:
-        score = {"classifier": "accuracy", "regressor": "rmse"}.get(kind)
-        assert (f"{report['holdout'][score]:.4g}" if score else f"{-report['holdout']['nll']:.4f}") in page
+        name = {"classifier": "accuracy", "regressor": "rmse", "density": "nll"}[kind]
+        assert written(-report["holdout"][name] if kind == "density" else report["holdout"][name]) in page
     assert report["versions"]["torch"] in page
     assert str(out.parent) not in page  # a page that is sent tells nothing of the machine
 
