@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import diffeo
+from diffeo.cli.animate import animate
 from diffeo.cli.apply import apply
 from diffeo.cli.density.fit import fit
 from diffeo.cli.density.sample import sample
@@ -17,8 +18,10 @@ from diffeo.cli.doctor import doctor
 from diffeo.cli.evaluate import evaluate
 from diffeo.cli.info import info
 from diffeo.cli.main import main as shell
+from diffeo.cli.plot import plot
 from diffeo.cli.predict import predict
 from diffeo.cli.register import register
+from diffeo.cli.report import report
 from diffeo.cli.train import train
 from diffeo.registration import scales
 from diffeo.registration.register import CLOUD, TIME_ERROR
@@ -60,7 +63,8 @@ def test_python_blocks_run_in_order(made):
     before, after = (names["result"].report[key] for key in ("distance_before", "distance_after"))
     assert after < before / 5
     assert sorted(path.name for path in (made / "out-python").iterdir()) == sorted(
-        ["moved.ply", "transform.safetensors", "report.json", "report.png"]
+        ["moved.ply", "transform.safetensors", "report.json", "report.png", "history.csv"]
+        + ["source.safetensors", "target.safetensors"]
     )
 
 
@@ -81,7 +85,7 @@ def test_commands_work_in_order(made, capsys):
 def test_every_option_exists():
     options = {
         verb.__name__: {name.replace("_", "-") for name in inspect.signature(verb).parameters} | {"help"}
-        for verb in (register, apply, info, doctor, evaluate, train, predict, fit, sample, score)
+        for verb in (register, apply, info, doctor, evaluate, train, predict, fit, sample, score, plot, animate, report)
     }
     assert set(re.findall(r"--([a-z][a-z-]*)", TEXT)) <= set().union(*options.values())
     for command in COMMANDS:
