@@ -15,7 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 FOLDER = Path(__file__).resolve().parent
 ASSETS = FOLDER.parent / "assets"
 WIDTH = 9.6  # inches: the project page shows pictures 830 px wide, so that 8 points in them are 7 points to the reader
-MOST = 240_000  # bytes of a picture
+MOST, NARROWEST = 240_000, 830  # bytes of a picture, and pixels across
 MARK = "Made by"
 
 
@@ -42,15 +42,24 @@ def save(figure: Figure, path: Path, dpi: int = 140) -> None:
 
 
 def shrink(picture: Path, path: Path, widest: int = 1600) -> None:
-    """Write a picture no wider than that: as it is if its file is small, else with 256 well-chosen colors."""
+    """Write a picture no wider than that, narrower where its file would be too large."""
     with Image.open(picture) as opened:
         image = opened.convert("RGB")
-    if image.width > widest:
-        image = image.resize((widest, round(image.height * widest / image.width)), Image.Resampling.LANCZOS)
     mark = PngInfo()
     if (FOLDER / f"{path.stem}.py").exists():
         mark.add_text(MARK, fingerprint(FOLDER / f"{path.stem}.py"))
     path.parent.mkdir(parents=True, exist_ok=True)
+    width = min(widest, image.width)
+    while True:
+        size = width, round(image.height * width / image.width)
+        _write(image if width == image.width else image.resize(size, Image.Resampling.LANCZOS), path, mark)
+        if path.stat().st_size <= MOST or width <= NARROWEST:
+            return
+        width = max(NARROWEST, round(0.9 * width))
+
+
+def _write(image: Image.Image, path: Path, mark: PngInfo) -> None:
+    """As it is if its file is small, else with 256 well-chosen colors."""
     image.save(path, optimize=True, pnginfo=mark)
     if path.stat().st_size > MOST:
         colors = image.quantize(255, method=Image.Quantize.MAXCOVERAGE, kmeans=4)
