@@ -16,7 +16,7 @@ from diffeo.viz.layer_profile import energies, whole_numbers
 from diffeo.viz.learned import Course, Learned, View, course, view, volumes
 from diffeo.viz.learned_panel import Extent, draw_answers, draw_read_out, draw_sheet, dress_panel, far_out, limits
 from diffeo.viz.learning_words import brief, written
-from diffeo.viz.style import INK, LARGE, NORMAL, SMALL, caption
+from diffeo.viz.style import INK, LARGE, NORMAL, SMALL, VERMILION, caption
 from diffeo.viz.view import sample
 
 WIDTH = 14.0
@@ -87,8 +87,8 @@ class _Page:
         return self.figure.add_axes((left / w, bottom / h, width / w, height / h))
 
     def text(self, x: float, y: float, text: str, **look: Any) -> None:
-        """Words in ink."""
-        self.figure.text(x / WIDTH, y / self.height, text, color=INK, **look)
+        """Words, in ink unless another color is given."""
+        self.figure.text(x / WIDTH, y / self.height, text, **{"color": INK, **look})
 
 
 def _words(page: _Page, learned: Learned, title: str | None, remark: str) -> None:
@@ -154,6 +154,7 @@ def _table(page: _Page, learned: Learned) -> None:
     """What is known, a line for each figure."""
     found, y = brief(learned, volumes(learned)), BOTTOM + LOW
     for fact in found:
-        page.text(RIGHT - 2.35, y, fact.name, fontsize=SMALL, va="top")
-        page.text(RIGHT, y, written(fact), fontsize=SMALL, va="top", ha="right")
+        color = VERMILION if fact.name == "folds" and fact.value else INK
+        page.text(RIGHT - 2.35, y, fact.name, fontsize=SMALL, va="top", color=color)
+        page.text(RIGHT, y, written(fact), fontsize=SMALL, va="top", ha="right", color=color)
         y -= min(LINE, (BOTTOM + LOW - 0.2) / len(found))

@@ -20,7 +20,7 @@ from diffeo.viz.target_values import Values
 from tests.viz.networks import NETWORKS, trained
 from tests.viz.texts import clipped, crossing, written
 
-QUICK = ("spirals", "curve")
+QUICK = ("spirals",)
 
 
 def marked(*quick):
@@ -85,6 +85,7 @@ def test_regions_are_those_of_the_answers():
         )
 
 
+@pytest.mark.slow
 def test_a_surface_is_what_is_predicted():
     net = trained("surface")
     image = panel(picture("surface"), "Answers").images[0]
@@ -103,6 +104,7 @@ def test_a_curve_is_what_is_predicted():
     np.testing.assert_allclose(places(panel(figure, "After")), sorted(end.tolist()), atol=1e-9)
 
 
+@pytest.mark.slow
 def test_wrong_answers_have_rings():
     net = trained("grown")
     wrong = int((net.estimator.predict(net.X) != net.y).sum())
@@ -112,7 +114,7 @@ def test_wrong_answers_have_rings():
     assert [len(c.get_offsets()) for c in rings] == [wrong]
 
 
-@pytest.mark.parametrize("name", ["wine", "diabetes"])
+@pytest.mark.parametrize("name", ["wine", pytest.param("diabetes", marks=pytest.mark.slow)])
 def test_the_table_says_what_the_estimator_says(name, monkeypatch):
     net = trained(name)
     words = [text for text, _ in written(net.estimator.plot(report=REPORT[name]), monkeypatch)]
@@ -219,6 +221,7 @@ def test_other_rows_may_be_shown():
         trained("diabetes").estimator.plot(trained("diabetes").X[:3], [1.0, 2.0])
 
 
+@pytest.mark.slow
 def test_a_network_from_a_file_needs_rows(tmp_path, monkeypatch):
     net = trained("spirals")
     save_estimator(tmp_path / "net", net.estimator)

@@ -55,7 +55,8 @@ def learning_page(
     note = f"Measured at the {learned.target.which} that are shown, unless it says otherwise."
     panels.append(Table("Honest numbers", facts(learned, logdet), note))
     n, p = learned.rows.shape
-    what = f"{n:,} {learned.target.which}, {p} column{'s' if p > 1 else ''}"
+    folds = "; it folds: see the numbers" if not np.isfinite(logdet).all() else ""
+    what = f"{n:,} {learned.target.which}, {p} column{'s' if p > 1 else ''}{folds}"
     return write_page(path, title or "Residual network", panels, what, details)
 
 
