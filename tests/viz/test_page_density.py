@@ -54,7 +54,7 @@ def test_a_page_tells_the_report_and_shows_the_way(kind, tmp_path):
     assert figures["∫p"] == (str(report.mass.value) if math.isfinite(report.mass.value) else "")
     assert ("is affine" in text) == ("everywhere: the map only changes units" in text) == (kind == "at rest")
     assert ("Course of the fit" in text) == (kind != "at rest")
-    assert text.count('class="still"') == (1 if kind in ("five columns", "two given another") else 2)
+    assert text.count('class="still"') == (1 if kind in ("five columns", "two given another", "at rest") else 2)
     for said in ("A density &lt;b&gt;", "No problem was found.", "random_state", "torch"):
         assert said in text
     layers = scene_of(text)

@@ -56,7 +56,7 @@ def density_page(
     """
     check_page(path)
     panels: list[Panel] = [density_scene(way, _note(way))]
-    if len(way.low) <= 2:
+    if len(way.low) <= 2 and way.moves:
         panels.append(Picture("The density on its way", density_strip(way), _strip_note(way)))
     if len(way.low) <= 2:
         figure = density_figure(law, data, drawn, names, context)
