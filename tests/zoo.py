@@ -131,15 +131,39 @@ def each(entries: list[Entry]) -> list[Any]:
     return [(entry, d) for entry in entries for d in entry.dimensions]
 
 
+VARIANTS = (
+    "FieldGeodesic(FeatureField, not whitened)",
+    "FieldGeodesic(KernelField, RK4)",
+    "Flow(Matern32, Heun)",
+    "Flow(TrainedKernelField, RK4)",
+    "Flow(carried, checkpointed)",
+    "Flow(carried, refined)",
+    "Flow(one GridField, RK4)",
+    "Geodesic(Matern52, Heun)",
+    "Geodesic(sum of kernels, not whitened, RK4)",
+    "GridGeodesic(two channels, sum of kernels)",
+)
+"""Diffeos that take long, and differ from others, which are run with the fast tests, by solvers, kernels or memory."""
+
+
 def plane_first(pairs: list[Any]) -> list[Any]:
     """Parameters (entry, dimension), of which those in the plane are run with the fast tests, the others with the slow.
 
-    Entries that know no plane are run with the fast ones all the same, those whose steps adapt never.
+    Entries that know no plane are run with the fast ones all the same, those whose steps adapt never, nor `VARIANTS`.
     """
-    slow = pytest.mark.slow
-    late = [entry.inexact > 0 or (d != 2 and 2 in entry.dimensions) for entry, d in pairs]
+    late = [entry.inexact > 0 or entry.name in VARIANTS or (d != 2 and 2 in entry.dimensions) for entry, d in pairs]
     return [
-        pytest.param(entry, d, marks=[slow] if is_late else []) for (entry, d), is_late in zip(pairs, late, strict=True)
+        pytest.param(entry, d, marks=[pytest.mark.slow] if is_late else [])
+        for (entry, d), is_late in zip(pairs, late, strict=True)
+    ]
+
+
+def basic_first(entries: list[Any]) -> list[Any]:
+    """Entries as parameters, of which those whose steps adapt, and `VARIANTS`, are run with the slow tests."""
+    late = [entry.inexact > 0 or entry.name in VARIANTS for entry in entries]
+    return [
+        pytest.param(entry, marks=[pytest.mark.slow] if is_late else [])
+        for entry, is_late in zip(entries, late, strict=True)
     ]
 
 

@@ -13,13 +13,14 @@ from diffeo.grid import Grid
 from tests import zoo
 from tests.oracles import cloud, distance, like, pointwise_jacobian, relative, seeds, slope
 
+F64 = torch.float64
 few = settings(max_examples=2)
 diffeos = pytest.mark.parametrize(
     ("entry", "d"),
     zoo.plane_first(zoo.each(zoo.DIFFEOS)),
     ids=str,
 )
-planar = pytest.mark.parametrize("entry", zoo.DIFFEOS, ids=str)
+planar = pytest.mark.parametrize("entry", zoo.basic_first(zoo.DIFFEOS), ids=str)
 
 
 def bound(entry, exact):
@@ -279,9 +280,9 @@ def test_copies_are_independent(entry, d):
 @diffeos
 def test_precision_follows(entry, d):
     exact, x = entry(d), cloud(9, d)
+    references = (exact(x), exact.inverse(x), *exact.with_logdet(x), *exact.with_jacobian(x))
     for phi in (entry(d, torch.float32), entry(d).to(torch.float32)):
         values = (phi(x.float()), phi.inverse(x.float()), *phi.with_logdet(x.float()), *phi.with_jacobian(x.float()))
-        references = (exact(x), exact.inverse(x), *exact.with_logdet(x), *exact.with_jacobian(x))
         for value, reference in zip(values, references, strict=True):
             assert value.dtype == torch.float32
             assert distance(value, reference) < 2e-3
@@ -317,7 +318,7 @@ def test_grids_are_deformed_as_their_points_are(entry):
 
 @planar
 def test_composition_is_composition(entry):
-    phi, psi, x = entry(2, seed=1), zoo.DIFFEOS[0](2, seed=3), cloud(9, 2)
+    phi, psi, x = entry(2, seed=1), zoo.flow(zoo.GAUSSIAN, 2)(2, F64, 3), cloud(9, 2)
     both = phi @ psi
     assert distance(both(x), phi(psi(x))) < bound(entry, 1e-13)
     assert distance(both.inverse(x), psi.inverse(phi.inverse(x))) < bound(entry, 1e-12)
