@@ -131,7 +131,7 @@ def draw(train: Digits, file: Path, budget: float = BUDGET) -> None:
     z = mnist.encoded(train.images[: ROWS + OTHERS])
     known, others = (z[:ROWS], train.labels[:ROWS]), (z[ROWS:], train.labels[ROWS : ROWS + OTHERS])
     figure = Figure(figsize=(9.6, 5.0))
-    edges = {"left": 0.065, "right": 0.99, "bottom": 0.33, "top": 0.93, "wspace": 0.16}
+    edges = {"left": 0.065, "right": 0.99, "bottom": 0.29, "top": 0.93, "wspace": 0.16}
     axes = figure.subplots(1, 2, gridspec_kw=edges)
     for (name, way), color, mark in zip(WAYS.items(), COLORS, MARKS, strict=True):
         clock = followed(way, known, others, budget)
