@@ -11,6 +11,7 @@ from html import unescape
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -71,6 +72,14 @@ def test_scales_are_those_of_all_times_and_signed_ones_are_centered():
     scales = scene().data()["scales"]
     assert (scales["radius (mm)"]["lo"], scales["radius (mm)"]["hi"]) == pytest.approx((1, 2))
     assert (scales["signed"]["lo"], scales["signed"]["hi"]) == (-2, 2)
+
+
+def test_no_color_of_a_signed_scale_is_lost_on_white_paper():
+    rgb = np.array([to_rgb(color) for color in scene().data()["scales"]["signed"]["colors"]])
+    assert (rgb @ (0.2126, 0.7152, 0.0722)).max() < 0.8
+    assert np.ptp(rgb[len(rgb) // 2]) < 0.02  # zero is grey
+    assert rgb[0, 2] > 2 * rgb[0, 0]
+    assert rgb[-1, 0] > 2 * rgb[-1, 2]
 
 
 def test_plotly_is_there_only_where_something_is_drawn_with_it(tmp_path):

@@ -17,6 +17,8 @@ from diffeo.viz.view import Array, dominant_plane
 
 SHADES = 33
 """Colors that stand for a scale; an odd number has one for zero."""
+PALEST, LUMINANCE = 0.78, np.array([0.2126, 0.7152, 0.0722])
+"""The luminance of the palest color, and what red, green and blue add to it (Rec. 709)."""
 LEAST = 1e-3
 """Where a zero-centered scale ends at least: rounding errors are not worth a color."""
 
@@ -170,9 +172,14 @@ class Scene(Panel):
         if diverging := any(label in layer.diverging for layer in having):
             hi = max(abs(lo), abs(hi), LEAST)
             lo = -hi
-        shades = colormaps[DIVERGING if diverging else SEQUENTIAL](np.linspace(0, 1, SHADES))
-        colors = [to_hex(shade) for shade in shades]
+        shades = colormaps[DIVERGING if diverging else SEQUENTIAL](np.linspace(0, 1, SHADES))[:, :3]
+        colors = [to_hex(shade) for shade in (_deepened(shades) if diverging else shades)]
         return {"lo": lo, "hi": hi if hi > lo else lo + 1, "colors": colors, "gaps": len(finite) < len(values)}
+
+
+def _deepened(rgb: Array) -> Array:
+    """Colors, shape (n, 3), none so pale that a line in it is lost on white paper: zero is grey instead of white."""
+    return rgb * np.minimum(1, PALEST / (rgb @ LUMINANCE))[:, None]
 
 
 def _single(values: Any) -> Array:

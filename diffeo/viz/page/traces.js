@@ -39,9 +39,8 @@ function shade(value, { colors, lo, hi }) {
   return Math.max(0, Math.min(colors.length - 1, Math.round(((value - lo) / (hi - lo)) * (colors.length - 1))));
 }
 
-// One trace for each color: plotly gives a plane line one color only. Below them a wider one in ink, that pale colors
-// are seen, too.
-function shadedStrokes(base, walk, xyz, values, scale, ink) {
+// One trace for each color: plotly gives a plane line one color only.
+function shadedStrokes(base, walk, xyz, values, scale) {
   const traces = [...scale.colors, BLACK].map((color) => ({
     ...base, x: [], y: [], line: { ...base.line, color, dash: "solid" },
   }));
@@ -62,20 +61,15 @@ function shadedStrokes(base, walk, xyz, values, scale, ink) {
     y.push(xyz[1][b]);
     last = color;
   }
-  const [x, y] = drawnAlong(walk, xyz);
-  return [{ ...base, x, y, line: { width: base.line.width + 1, color: ink, dash: "solid" } }, ...traces];
-}
-
-function drawnAlong(walk, xyz) {
-  return xyz.map((column) => Array.from(walk, (k) => (k < 0 ? null : column[k])));
+  return traces;
 }
 
 function strokeTraces(layer, base, xyz, values, scale) {
   const line = { color: base.color, width: layer.size ?? (xyz.length === 3 ? 4 : 2.2), dash: layer.dash };
   const common = { ...base.common, mode: "lines", hoverinfo: "skip", line };
   const walk = layer.strokes.values;
-  if (values && xyz.length === 2) return shadedStrokes(common, walk, xyz, values, scale, line.width > 2 ? base.ink : base.line);
-  const [x, y, z] = drawnAlong(walk, xyz);
+  if (values && xyz.length === 2) return shadedStrokes(common, walk, xyz, values, scale);
+  const [x, y, z] = xyz.map((column) => Array.from(walk, (k) => (k < 0 ? null : column[k])));
   if (values) {
     const known = onScale(values, scale);
     Object.assign(line, { color: Array.from(walk, (k) => known[Math.max(k, 0)]), coloraxis: "coloraxis", dash: "solid" });
@@ -110,7 +104,7 @@ function layerTraces(layer, moment, label, scale, colors) {
   const values = label && layer.quantities[label] ? at(layer.quantities[label], moment) : null;
   const color = colors.tone(layer.color);
   const common = { type: d === 3 ? "scatter3d" : "scatter", name: literal(layer.name), opacity: layer.opacity, showlegend: false };
-  const base = { color, common, ink: colors.ink, line: colors.line };
+  const base = { color, common };
   if (layer.corners) return [surfaceTrace(layer, base, xyz, values, scale)];
   if (layer.strokes) return strokeTraces(layer, base, xyz, values, scale);
   return [pointTrace(layer, base, xyz, values, scale)];
