@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from diffeo.core import Diffeo
 from diffeo.shapes import Image, PointShape
 from diffeo.viz.curves import history
-from diffeo.viz.differences import compared, root_mean_square, unit
+from diffeo.viz.differences import compared, meaning, sizes
 from diffeo.viz.image_words import MASK, Panels, bar_below, head, legend, names, note, orient
 from diffeo.viz.images import Window, pixels, reach, show, signed, tiled, window
 from diffeo.viz.layout import FOOT, PANELS, Layout, arranged
@@ -74,7 +74,7 @@ def image_registration(
     black_to_white = window(source), window(target)
     views = [_view(plane, source, target, moved, *black_to_white) for plane in drawn]
     _images(axes, views)
-    _differences(figure, layout, axes, views, unit(*black_to_white))
+    _differences(figure, layout, axes, views, black_to_white)
     _map(figure, layout, axes, views, phi)
     _marks(axes, drawn, phi, points)
     _mask(axes["Fixed"], drawn, target)
@@ -108,13 +108,15 @@ def _images(axes: Panels, views: Sequence[View]) -> None:
         show(axes["Checkerboard"][k], view.plane, tiled(view.plane, view.fixed, view.moved))
 
 
-def _differences(figure: Figure, layout: Layout, axes: Panels, views: Sequence[View], unit: str) -> None:
+def _differences(
+    figure: Figure, layout: Layout, axes: Panels, views: Sequence[View], levels: tuple[Window, Window]
+) -> None:
     limit = reach([view.before for view in views])
     for k, view in enumerate(views):
         signed(axes["Difference before"][k], view.plane, view.before, limit)
         signed(axes["Difference after"][k], view.plane, view.after, limit)
-    before, after = (root_mean_square([getattr(view, name) for view in views]) for name in ("before", "after"))
-    label = f"image − fixed ({unit}); RMS {before:.3g} → {after:.3g}"
+    both = [[getattr(view, name) for view in views] for name in ("before", "after")]
+    label = f"{meaning(*levels)}; {sizes(both, levels)}"
     bar_below(figure, layout, axes, ("Difference before", "Difference after"), label)
 
 

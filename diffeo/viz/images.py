@@ -7,15 +7,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.image import AxesImage
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from diffeo.shapes import Image
+from diffeo.shapes import Image, Nearest
 from diffeo.viz.planes import Plane, planes
-from diffeo.viz.style import FAINT, INK, SMALL, caption, color_bar, dress
+from diffeo.viz.style import FAINT, INK, PALETTE, SMALL, caption, color_bar, dress
 from diffeo.viz.view import Array, array
 
 DIFFERENCES = "PuOr_r"
@@ -33,6 +34,8 @@ class Window(NamedTuple):
 
     low: float
     high: float
+    names: bool = False
+    """Whether values are the names of things, each drawn in a color of its own, and ``low`` in black."""
 
     @property
     def width(self) -> float:
@@ -91,7 +94,14 @@ def checkerboard(ax: Axes, a: Image, b: Image, plane: Plane | None = None, tiles
 
 
 def window(image: Image) -> Window:
-    """Black and white: nearly all values of the foreground lie between them; for three channels those of a color."""
+    """Black and white: nearly all values of the foreground lie between them; for three channels those of a color.
+
+    Images of whole numbers between which nothing is interpolated are labels.
+    """
+    if is_labels(image):
+        assert image.background is not None
+        ground = float(image.background[0])
+        return Window(ground, ground + 1, names=True)
     if is_colored(image):
         most = float(image.values.max())
         return Window(0.0, next((full for full in (1.0, 255.0) if most <= full), most))
@@ -113,6 +123,13 @@ def is_colored(image: Image) -> bool:
     return image.grid.dim == 2 and len(image.values) == 3
 
 
+def is_labels(image: Image) -> bool:
+    """Whether the values are names: one channel of whole numbers, carried as they are."""
+    if len(image.values) != 1 or not isinstance(image.interpolation, Nearest):
+        return False
+    return bool((image.values == image.values.round()).all())
+
+
 def intensity(values: Array) -> Array:
     """The mean of the channels, shape (rows, columns), of values of shape (c, rows, columns)."""
     return values.mean(0)
@@ -120,8 +137,17 @@ def intensity(values: Array) -> Array:
 
 def pixels(values: Array, levels: Window, plane: Plane) -> Array:
     """Values, shape (c, rows, columns), as grey or red, green and blue between 0 and 1."""
+    if levels.names:
+        return np.where((values[0] == levels.low)[..., None], 0.0, label_colors(values[0]))
     shades = np.clip((values - levels.low) / levels.width, 0, 1)
     return np.moveaxis(shades, 0, -1) if plane.across is None and len(values) == 3 else intensity(shades)
+
+
+def label_colors(labels: Array) -> Array:
+    """Red, green and blue of whole numbers, shape (*labels.shape, 3): the palette, then lighter, then darker."""
+    plain = np.array([to_rgb(color) for color in PALETTE])
+    every = np.concatenate([plain, (1 + plain) / 2, 0.6 * plain])
+    return every[(labels.astype(int) - 1) % len(every)]
 
 
 def tiled(plane: Plane, a: Array, b: Array, tiles: int = TILES) -> Array:

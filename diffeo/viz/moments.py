@@ -8,7 +8,7 @@ from functools import cached_property
 
 from diffeo.core import Diffeo
 from diffeo.shapes import Image, Nearest, PointShape
-from diffeo.viz.differences import compared, unit
+from diffeo.viz.differences import compared, meaning
 from diffeo.viz.images import Window, pixels, reach, window
 from diffeo.viz.planes import Plane, planes
 from diffeo.viz.view import Array
@@ -40,9 +40,9 @@ class Moments:
         return [way.plane for way in self.way.planes]
 
     @property
-    def unit(self) -> str:
+    def meaning(self) -> str:
         """Of the differences."""
-        return unit(*self.levels)
+        return meaning(*self.levels)
 
     @cached_property
     def farthest(self) -> float:

@@ -18,7 +18,8 @@ from diffeo.flows import Warp
 from diffeo.grid import Grid
 from diffeo.shapes import Curve, Image, Mesh, Nearest, Points
 from diffeo.viz import plot
-from diffeo.viz.images import TAILS, window
+from diffeo.viz.differences import compared, meaning, sizes
+from diffeo.viz.images import TAILS, pixels, window
 from diffeo.viz.planes import MOST_SIDE, PATIENT, PICTURE, planes, space_of
 from diffeo.viz.warps import pulled
 from tests.marks import cases
@@ -217,10 +218,10 @@ def test_three_channels_are_colors():
 def test_the_window_spans_nearly_all_of_the_foreground():
     image = phantom(header("RAS"))
     front = image.values[image.values != image.background]
-    assert tuple(window(image)) == pytest.approx((0, np.percentile(front, TAILS[1])), rel=1e-5)
+    assert window(image)[:2] == pytest.approx((0, np.percentile(front, TAILS[1])), rel=1e-5)
     dot = Image(torch.zeros(1, 50, 50).index_fill(1, torch.tensor([7]), 3.0), picture_grid(50, 50))
-    assert tuple(window(dot)) == (0, 3)
-    assert tuple(window(dataclasses.replace(dot, values=torch.full((1, 50, 50), 2.0), background=None))) == (2, 3)
+    assert window(dot) == (0, 3, False)
+    assert window(dataclasses.replace(dot, values=torch.full((1, 50, 50), 2.0), background=None)) == (2, 3, False)
 
 
 def test_a_large_picture_is_shrunk_and_stays_where_it_is():
@@ -446,3 +447,24 @@ def test_a_curve_is_drawn_on_a_picture():
 def test_shapes_of_another_dimension_are_refused():
     with pytest.raises(ValueError, match="in 2 dimensions shows shapes in as many, and got one in 3"):
         plot.mark(flat(), planes(picture())[0], Points(torch.zeros(1, 3)), "red")
+
+
+def test_labels_have_colors_and_differ_or_not():
+    """Names are not shades: neighbors in number are told apart, and a difference of numbers means nothing."""
+    image = picture(at=(0.4, 0.5))
+    labels = dataclasses.replace(image, values=(image.values / 50).round(), background=None, interpolation=Nearest())
+    levels, (plane,) = window(labels), planes(labels)
+    drawn, names = pixels(plane.of(labels), levels, plane), plane.of(labels)[0]
+    assert levels.names
+    assert drawn.shape == (*names.shape, 3)
+    assert not drawn[names == 0].any()
+    colors = [np.unique(drawn[names == k], axis=0) for k in range(1, 6)]
+    assert all(len(found) == 1 for found in colors)
+    assert len(np.unique(np.concatenate(colors), axis=0)) == 5
+    other = dataclasses.replace(labels, values=labels.values.roll(5, 2))
+    apart = compared(plane.of(labels), plane.of(other), (levels, levels))
+    assert np.array_equal(apart, (labels.values != other.values)[0].numpy())
+    assert meaning(levels, levels) == "1 where labels differ"
+    assert sizes([[apart], [0 * apart]], (levels, levels)) == f"{100 * apart.mean():.3g} → 0 % differ"
+    assert not window(image).names
+    assert not window(dataclasses.replace(image, values=image.values + 0.5, interpolation=Nearest())).names

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from diffeo.core import Diffeo
 from diffeo.shapes import Image, PointShape
-from diffeo.viz.differences import root_mean_square
+from diffeo.viz.differences import sizes
 from diffeo.viz.film import Film
 from diffeo.viz.films.board import LEFT, Board
 from diffeo.viz.image_words import bar_below, names, note, orient, remark
@@ -64,15 +64,15 @@ class ImageFilm(Film):
     ) -> None:
         self.moments, self.points = moments, points
         self.pictures = image_moments(source, target, phi, points, moments, MOST)
-        sizes = [plane.size for plane in self.pictures.planes]
-        self.layout = fitted(sizes, PANELS, len(PANELS), *SIZES.get(len(sizes), SIZES[3]), FOOT)
+        extents = [plane.size for plane in self.pictures.planes]
+        self.layout = fitted(extents, PANELS, len(PANELS), *SIZES.get(len(extents), SIZES[3]), FOOT)
         size = self.layout.total_width, self.layout.total_height
         self.board = Board(*size, title, f"fixed: {remark(target)}\nmoving: {remark(source)}")
         self.figure = self.board.figure
         self.axes = {
             name: [
-                self.figure.add_axes(self.layout.place(*self.layout.panel(name, k, size)))
-                for k, size in enumerate(sizes)
+                self.figure.add_axes(self.layout.place(*self.layout.panel(name, k, extent)))
+                for k, extent in enumerate(extents)
             ]
             for name in PANELS
         }
@@ -101,7 +101,7 @@ class ImageFilm(Film):
         names(figure, layout)
         orient(self.axes[FIXED], pictures.planes)
         note(figure, layout, MOVING, "φₜ · moving = moving ∘ φₜ⁻¹")
-        bar_below(figure, layout, self.axes, (DIFFERENCE,), f"image − fixed ({pictures.unit})")
+        bar_below(figure, layout, self.axes, (DIFFERENCE,), pictures.meaning)
         grid = f"grid of {pictures.step:g} {pictures.planes[0].space.unit}"
         growth = logdet_label([way.pulled(-1) for way in pictures.way.planes])
         bar_below(figure, layout, self.axes, (MAP,), f"{growth}; {grid}")
@@ -120,7 +120,7 @@ class ImageFilm(Film):
         """Show the moment k."""
         pictures = self.pictures
         self.board.show_time(float(pictures.way.times[k]))
-        self._error.set_text(f"RMS {root_mean_square([part[k] for part in pictures.apart]):.3g}")
+        self._error.set_text(sizes([[part[k] for part in pictures.apart]], pictures.levels))
         for j, (plane, way) in enumerate(zip(pictures.planes, pictures.way.planes, strict=True)):
             self._drawn[MOVING][j].set_data(pictures.shown[j][k])
             self._drawn[DIFFERENCE][j].set_data(pictures.apart[j][k])

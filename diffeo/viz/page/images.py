@@ -158,10 +158,13 @@ def _way(pictures: Moments, points: Sequence[tuple[PointShape, PointShape]]) -> 
         signed(ax, way.plane, way.logdet[k], pictures.growth, DIVERGING, smooth=True)
         lines(ax, way.pulled(k), pictures.step, INK)
 
+    far = pictures.farthest
+    span = f"from {-far:.3g} (purple) through 0 (white) to {far:.3g} (orange)"
+    if all(level.names for level in pictures.levels):
+        span = "0 (white) elsewhere"
     said = [
         "What is left and right of the bar can be chosen.",
-        f"Difference: image − fixed ({pictures.unit}), from {-pictures.farthest:.3g} (purple) through 0 (white) to "
-        f"{pictures.farthest:.3g} (orange).",
+        f"Difference: {pictures.meaning}, {span}.",
         f"Map: log det Dφ so far, from {-pictures.growth:.2g} (blue: shrunk) through 0 (white) to "
         f"{pictures.growth:.2g} (red: grown), and a grid of {pictures.step:g} {unit} of the moving image.",
     ]

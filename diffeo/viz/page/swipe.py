@@ -16,8 +16,8 @@ from diffeo.viz.page.panel import Panel
 
 Pictures = NDArray[np.uint8]
 """Shape (slices, h, w) in grey, or (slices, h, w, 3) in color; row 0 is at the top. One slice may stand for all."""
-QUALITY = 88
-"""Of colors, which are WebP: a third of the bytes, and no difference that one sees."""
+FEW, QUALITY = 256, 88
+"""Pictures of more colors than that are WebP of this quality: a third of the bytes, and no difference that one sees."""
 
 
 @dataclass(frozen=True)
@@ -110,8 +110,10 @@ class Swipe(Panel):
 
 
 def address(picture: NDArray[np.uint8]) -> str:
-    """A picture as the address of an image: grey ones, shape (h, w), exactly, colored ones, (h, w, 3), nearly."""
-    kind, options = ("png", {"optimize": True}) if picture.ndim == 2 else ("webp", {"quality": QUALITY})
+    """A picture, shape (h, w) or (h, w, 3), as the address of an image: exactly, or nearly where it has many colors."""
+    drawn = Image.fromarray(np.ascontiguousarray(picture))
+    exact = picture.ndim == 2 or drawn.getcolors(FEW) is not None
+    kind, options = ("png", {"optimize": True}) if exact else ("webp", {"quality": QUALITY})
     buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(picture)).save(buffer, kind, **options)
+    drawn.save(buffer, kind, **options)
     return f"data:image/{kind};base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
