@@ -32,7 +32,9 @@ def certificate(
     residuals, stretches = figure.subplots(1, 2)
     at = np.arange(1, len(found.bounds) + 1)
     rates = np.array([bound.residual for bound in found.bounds])
-    residuals.bar(at, rates, color=[BLUE if one else VERMILION for one in found.layers_invertible], width=0.7)
+    bars = residuals.bar(at, rates, color=[BLUE if one else VERMILION for one in found.layers_invertible], width=0.7)
+    for bar, proven in zip(bars, found.layers_invertible, strict=True):
+        bar.set(edgecolor="white", linewidth=0, hatch="" if proven else "//")
     residuals.axhline(1, color=INK, lw=1.2, ls="--")
     residuals.text(at[-1] + 0.5, 1, "below 1: invertible ", fontsize=SMALL, color=INK, va="bottom", ha="right")
     residuals.set_ylim(0, max(1.15, 1.1 * float(rates.max())))
@@ -72,4 +74,4 @@ def stretches_panel(ax: Axes, found: Any, where: str = "the points") -> None:
     ax.set_ylim(bottom=0)
     dress(ax, "layer", "|Φ(x) − Φ(y)| / |x − y|")
     ax.legend(fontsize=SMALL, frameon=False, labelcolor=INK)
-    caption(ax, f"Lip(φ) ≤ {found.lipschitz:.3g}, Lip(φ⁻¹) ≤ {found.inverse_lipschitz:.3g}")
+    caption(ax, f"Lip(φ) ≤ {found.lipschitz:.3g}, Lip(φ⁻¹) ≤ {found.inverse_lipschitz:.3g}".replace("inf", "∞"))

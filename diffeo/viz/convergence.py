@@ -77,7 +77,7 @@ def _constants(ax: Axes, measurements: Sequence[Any]) -> None:
         values = _numbers(measurements, name)
         if np.isfinite(values).any():
             ax.plot(at, values, color=color, ls=dash, lw=2.2 if dash == "-" else 1.6, label=label)
-    logarithmic(ax, "iteration", "m")
+    logarithmic(ax, "iteration", "constant m")
     lowest = np.nanmin([*_numbers(measurements, "constant"), *_numbers(measurements, "posterior")])
     ax.set_ylim(bottom=max(ax.get_ylim()[0], lowest / 20))  # what is proven before training may fall to 0
     caption(ax, "Polyak–Łojasiewicz constant")
@@ -85,7 +85,7 @@ def _constants(ax: Axes, measurements: Sequence[Any]) -> None:
 
 def _layers(ax: Axes, layers: Any) -> None:
     names = (
-        ("grams", "λ_min of the Gram matrix", BLUE, "o"),
+        ("grams", r"$\lambda_{\min}$ of the Gram matrix", BLUE, "o"),
         ("jacobians", "least stretch by what follows", ORANGE, "s"),
         ("norms", "‖v‖", GREEN, "^"),
         ("gradients", "‖gradient‖", PURPLE, "v"),
@@ -95,6 +95,6 @@ def _layers(ax: Axes, layers: Any) -> None:
         shown = np.where(values > 0, values, np.nan)
         if np.isfinite(shown).any():
             ax.plot(np.arange(1, len(values) + 1), shown, color=color, marker=mark, ms=4, lw=1.2, label=label)
-    logarithmic(ax, "layer", "at the end")
+    logarithmic(ax, "layer", "after the last iteration")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     caption(ax, "Layers")
