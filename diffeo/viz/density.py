@@ -32,7 +32,8 @@ LINE = 0.5  # points: the width of level lines
 LONGEST, LEAST = 20, 12  # letters of a column's name that are shown, and of what is before its unit
 BRIGHT = 0.98  # of the mass shown is below the density at which colors saturate: a thin peak would leave all else pale
 LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)  # of the density at which colors saturate: where lines are drawn
-MOST_DOTS = 1000
+TAIL, FAR = 0.01, 0.5  # of the points, at each side of a column; of the length of the others: see `span`
+MOST_DOTS, LOOKED_AT = 1000, 600  # points that are drawn, and that say what is to be seen
 TRUE = 1.6  # columns whose ranges differ by less than this factor are drawn true to scale
 
 
@@ -110,6 +111,17 @@ def aspect(lo: Tensor, hi: Tensor) -> Literal["equal", "auto"]:
     return "equal" if sides.max() < TRUE * sides.min() else "auto"
 
 
+def span(x: Tensor) -> tuple[Tensor, Tensor]:
+    """From where to where points are, shape (n, d), in each column: corners of shape (d,).
+
+    Few points may be so far away that the others could not be seen: what is farther beyond the middle 98% than half of
+    these are long is left out.
+    """
+    low, high = (torch.quantile(x, part, dim=0) for part in (TAIL, 1 - TAIL))
+    far = FAR * (high - low)
+    return x.amin(0).maximum(low - far), x.amax(0).minimum(high + far)
+
+
 def dots(ax: Axes, x: Tensor, color: str, most: int = MOST_DOTS) -> None:
     """Points of the plane, so many at most, always the same ones."""
     rows = sample(len(x), most)
@@ -138,12 +150,12 @@ def carried_plane(
         z = data
         for part in frame:
             z = part(z)
-        lo, hi = z.amin(0), z.amax(0)
+        lo, hi = span(z)
         lo, hi = lo - 0.05 * (hi - lo), hi + 0.05 * (hi - lo)
         moved = [_moved(flow, line) for line in grid_lines(lo, hi, lines)]
-        rows = torch.from_numpy(sample(len(z), paths))
+        rows = torch.from_numpy(sample(len(z), LOOKED_AT))
         path = torch.stack([z[rows], *(flow.path(z[rows])[1:] if flow else [])])
-    ends = np.concatenate([*moved, array(path).reshape(-1, 2)])
+    ends = np.concatenate([*moved, *(array(corner)[None] for y in path for corner in span(y))])
     ends = ends[np.isfinite(ends).all(1)]
     middle, half = (ends.min(0) + ends.max(0)) / 2, 0.54 * float(np.ptp(ends, axis=0).max())
     low, high = middle - half, middle + half
@@ -151,7 +163,7 @@ def carried_plane(
         corners = (torch.as_tensor(c).to(z) for c in (low, high))
         density(ax, base, *corners, bar=False)
     ax.add_collection(LineCollection(moved, colors=FAINT, linewidths=0.6))
-    ways = array(path).swapaxes(0, 1)
+    ways = array(path).swapaxes(0, 1)[sample(len(rows), paths)]
     ax.add_collection(LineCollection(list(ways), colors=ORANGE, linewidths=0.9))
     ax.scatter(*ways[:, 0].T, s=12, facecolors="none", edgecolors=ORANGE, linewidths=0.8, zorder=3)
     ax.scatter(*ways[:, -1].T, s=14, color=ORANGE, linewidths=0, zorder=3)

@@ -15,7 +15,7 @@ from torch import Tensor
 from diffeo.flows.frames import opening
 from diffeo.laws import Law, Transported, Wrapped
 from diffeo.viz.deform import grid
-from diffeo.viz.density import aspect, carried_plane, density, dots, labels, log_density
+from diffeo.viz.density import aspect, carried_plane, density, dots, labels, log_density, span
 from diffeo.viz.density_course import density_course
 from diffeo.viz.density_way import said
 from diffeo.viz.density_words import facts
@@ -145,7 +145,7 @@ def _rows(ax: Axes, data: Tensor, drawn: Tensor, lo: Tensor, hi: Tensor, names: 
     ax.set(xlim=(float(lo[0]), float(hi[0])), ylim=(float(lo[1]), float(hi[1])), aspect=aspect(lo, hi))
     dress(ax, *labels(names, 2))
     caption(ax, "Rows")
-    _key(ax)
+    _key(ax, int(((data < lo) | (data > hi)).any(1).sum()))
 
 
 def density_figure(
@@ -176,8 +176,8 @@ def density_figure(
 
 
 def corners(law: Law, data: Tensor) -> tuple[Tensor, Tensor]:
-    """What is shown of a law, shape (d,): a little more than the rows, not more than bounds and periods allow."""
-    lo, hi = data.amin(0), data.amax(0)
+    """What is shown of a law, shape (d,): a little more than most rows, not more than bounds and periods allow."""
+    lo, hi = span(data)
     margin = MARGIN * (hi - lo)
     opened = opening(flow_of(law).phi)
     below, above = lo - margin, hi + margin
@@ -198,10 +198,12 @@ def flow_of(law: Law) -> Transported:
     return flow
 
 
-def _key(ax: Axes) -> None:
+def _key(ax: Axes, beyond: int) -> None:
+    """What dots mean, and how many rows are not seen."""
+    data = f"data, {beyond:,} not shown" if beyond else "data"
     handles = [
         Line2D([], [], color=color, marker="o", ls="", ms=4, label=label)
-        for color, label in ((ORANGE, "data"), (BLUE, "drawn"))
+        for color, label in ((ORANGE, data), (BLUE, "drawn"))
     ]
     legend(ax, handles)
 

@@ -13,13 +13,13 @@ from torch import Tensor
 from diffeo.core import Diffeo
 from diffeo.flows.frames import opening, parted
 from diffeo.laws import ConditionalLaw, Gaussian, Law, Mixture, Transported, Wrapped
-from diffeo.viz.density import grid_lines, labels
+from diffeo.viz.density import grid_lines, labels, span
 from diffeo.viz.partway import Partway
 from diffeo.viz.view import Array, array, sample
 
 MOST_ROWS, MOST_DRAWS = 600, 2000
 LINES = 21  # of the grid that goes along, on its longer side
-EDGE, MARGIN = 0.002, 0.06  # what is shown: all but so much of the points at each side, and a margin
+MARGIN = 0.06  # around most points at all moments, relative to their extent
 REST = 1e-6  # standard deviations: what moves less is at rest
 
 
@@ -113,14 +113,13 @@ def density_way(
     partway = Partway(parts)
     places = partway.places(z, moments)
     path, drawn = partway.at(z, places), partway.at(_drawn(flow.base, parts, z, draws, seed), places)
-    ends = np.concatenate([path, drawn], 1)
-    edges = np.quantile(ends, (EDGE, 1 - EDGE), axis=(0, 1))
-    low, high = np.minimum(edges[0], path.min((0, 1))), np.maximum(edges[1], path.max((0, 1)))
+    ends = np.stack([array(torch.stack(span(torch.from_numpy(y)))) for points in (path, drawn) for y in points])
+    low, high = ends[:, 0].min(0), ends[:, 1].max(0)
     margin = MARGIN * (high - low)
     low, high = low - margin, high + margin
     given = flow.base.given if isinstance(flow.base, ConditionalLaw) else 0
     plane = z.shape[1] == 2 and not given
-    lines = [partway.at(line, places) for line in grid_lines(z.amin(0), z.amax(0), LINES)] if plane else []
+    lines = [partway.at(line, places) for line in grid_lines(*span(z), LINES)] if plane else []
     return DensityWay(
         times=np.linspace(0, 1, moments),
         rows=path,

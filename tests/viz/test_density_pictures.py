@@ -217,6 +217,18 @@ def test_a_column_given_another_is_a_map_of_its_density(monkeypatch):
     assert float(shown[60, 30]) == pytest.approx(float(law(at).exp()))
 
 
+def test_a_row_that_is_far_away_does_not_hide_the_others(monkeypatch):
+    law = law_of(2)
+    x = law.sample(200, seeded())
+    x[0] = 300.0
+    texts = written(page(law, x), monkeypatch)
+    assert "data, 1 not shown" in [text for text, _ in texts]
+    assert not crossing(texts)
+    ax = Figure().add_subplot()
+    plot.carried_plane(ax, law.phi, x)
+    assert ax.get_xlim()[1] < 20
+
+
 def test_names_that_are_too_long_keep_their_units():
     from diffeo.viz.density import labels
 
