@@ -151,7 +151,8 @@ class PicturedDensity(ABC):
         rows, c, _ = self._pictured(who, X, context)
         names = list(self._names() or names)
         if names:
-            names += ["context"] if self.n_context_ == 1 else [f"context {k + 1}" for k in range(self.n_context_)]
+            numbered = ["context"] if self.n_context_ == 1 else [f"context {k + 1}" for k in range(self.n_context_)]
+            names += getattr(self, "context_names_", numbered)
         return density_way(self.law_, torch.tensor(np.hstack([rows, c])), moments=moments, names=names)
 
     def _pictured(self, who: str, X: Any, context: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

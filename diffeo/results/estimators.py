@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from diffeo.diagnostics import DensityReport
-from diffeo.estimators.density import DensityFlow
 from diffeo.estimators.files import read_estimator
 from diffeo.fit import History
 from diffeo.results.folder import Folder, hint
-from diffeo.results.tables import Array, Trained, trained_on
+from diffeo.results.tables import Array, Distributed, Trained, trained_on
 from diffeo.tables import read_records
 
 
@@ -32,9 +31,9 @@ def open_estimator(folder: Folder, table: Path | None) -> Any:
             f"{folder.path} holds an estimator that was not written there by diffeo train or diffeo density fit."
         ) from None
     reason, converged = str(folder.report.get("reason", "")), bool(folder.report.get("converged"))
-    known = {"history_": History(folder.history, converged, reason), "names_": trained.names}
-    if isinstance(estimator, DensityFlow):
-        known["report_"] = _checks(folder)
+    known: dict[str, Any] = {"history_": History(folder.history, converged, reason), "names_": trained.names}
+    if isinstance(trained, Distributed):
+        known |= {"report_": _checks(folder), "context_names_": trained.context}
     if table is not None or ("table" in folder.files and folder.files["table"].is_file()):
         known["rows_"] = _rows(folder, trained, folder.find("table", table))
     vars(estimator).update(known)

@@ -72,6 +72,7 @@ class Distributed(Trained):
 
     def __init__(self, coordinates: Coordinates) -> None:
         self.coordinates, self.features, self.names = coordinates, coordinates.features, coordinates.names
+        self.context = [label for feature in self.features.columns[coordinates.count :] for label in feature.labels]
 
     def columns(self, records: Records) -> tuple[Array, Array]:
         """Rows and contexts."""

@@ -165,6 +165,8 @@ def test_a_network_and_a_density_come_back_with_their_rows(name, tmp_path, monke
     if isinstance(again, diffeo.DensityFlow):
         told = json.loads((tmp_path / "out" / "report.json").read_text())["checks"]
         assert again.report_.to_dict() == told
+        cities = ["city=Lima", "city=Oslo", "city=Rome", "hour"]
+        assert vars(again)["context_names_"] == (cities if name == "context" else [])
         report = {"report": again.report_}
     pictures = drawn(again.plot(**report)), drawn(estimator.plot(names=again.names_, **report))
     assert np.array_equal(*pictures)
