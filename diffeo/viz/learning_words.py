@@ -21,8 +21,9 @@ def facts(learned: Learned, logdet: Array) -> list[Fact]:
     """
     found = learned.target.facts()
     for key, name in ROWS.items():
-        if learned.report.get(key):
-            found += learned.target.scores(learned.report[key], name)
+        scores = learned.report.get(key)
+        if scores and not (key == "training" and scores["rows"] == len(learned.rows)):  # these are shown themselves
+            found += learned.target.scores(scores, name)
     return [*found, *_map(learned), *_certificate(learned), *_volumes(learned, logdet), *_course(learned)]
 
 
