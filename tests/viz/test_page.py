@@ -289,6 +289,43 @@ def test_a_plane_scene_moves_colors_and_hides(shown):
 
 @in_browser
 @pytest.mark.slow
+def test_the_last_word_is_drawn_and_not_every_one(shown):
+    section = shown.locator("section.scene").nth(0)
+    slide(shown, 4)
+    count = """(section) => {
+        const [slider, box] = [section.querySelector(".clock input"), section.querySelector(".plot")];
+        section.drawings = 0;
+        box.on("plotly_afterplot", () => section.drawings++);
+        for (const moment of [0, 1, 2, 3, 2, 1, 0, 3]) {
+            slider.value = moment;
+            slider.dispatchEvent(new Event("input"));
+        }
+    }"""
+    section.evaluate(count)
+    section.locator('.plot[data-moment="3"]').wait_for()
+    shown.wait_for_timeout(300)
+    assert 1 <= section.evaluate("(section) => section.drawings") <= 3
+
+
+@in_browser
+@pytest.mark.slow
+def test_a_color_bar_is_whole_when_the_window_was_narrow(shown):
+    section = shown.locator("section.scene").nth(0)
+    section.locator("select").select_option("signed")
+    for width, turned in ((500, "h"), (1200, "v")):
+        shown.set_viewport_size({"width": width, "height": 900})
+        bar = "document.querySelector('.plot')._fullLayout.coloraxis?.colorbar.orientation"
+        shown.wait_for_function(f"{bar} === '{turned}'")
+        shown.wait_for_timeout(500)
+    said = "(box) => [...box.querySelectorAll('.colorbar text')].map((text) => text.textContent)"
+    words = [text for text in section.locator(".plot").evaluate(said) if text.strip("−.0123456789")]
+    assert words == ["signed"]
+    assert section.locator(".plot").evaluate("(box) => box._fullLayout._size.w / box.clientWidth") > 0.8
+    section.locator("select").select_option("")
+
+
+@in_browser
+@pytest.mark.slow
 def test_a_scene_plays(shown):
     section = shown.locator("section.scene").nth(0)
     slide(shown, 4)

@@ -56,7 +56,7 @@ async function inflatePlotly() {
   packed.remove();
 }
 
-// One drawing at a time, and the last word is drawn: plotly mixes up what begins before another is done.
+// One drawing at a time, and the last word is drawn: a slider asks faster than surfaces are drawn.
 function oneByOne(draw) {
   let running = null;
   let again = false;

@@ -18,7 +18,12 @@ function scene(section, data) {
     const shown = layers.filter((layer) => layer.visible);
     const traces = shown.flatMap((layer) => layerTraces(layer, state.moment, state.color, scale, colors));
     const { moment } = state;
-    await Plotly.react(box, [...traces, ...scaleTrace(flat, scale)], sceneLayout(data, flat, state, colors, box), config);
+    if (narrow(box) !== state.narrow) {
+      // plotly leaves parts of a color bar behind that is turned
+      for (const bar of box.querySelectorAll(".colorbar")) bar.remove();
+      state.narrow = narrow(box);
+    }
+    await Plotly.react(box, [...traces, ...scaleTrace(flat, scale)], sceneLayout(data, flat, state, colors), config);
     box.dataset.moment = moment; // that which is seen now
   });
   section.querySelector(".controls").append(
@@ -55,8 +60,11 @@ function scaleTrace(flat, scale) {
   return [{ type: "scatter", mode: "markers", x: [null], y: [null], marker, hoverinfo: "skip", showlegend: false }];
 }
 
-function sceneLayout(data, flat, state, colors, box) {
-  const narrow = box.clientWidth < 600;
+function narrow(box) {
+  return box.clientWidth < 600;
+}
+
+function sceneLayout(data, flat, state, colors) {
   const scale = data.scales[state.color];
   const layout = {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", uirevision: "keep",
@@ -64,7 +72,7 @@ function sceneLayout(data, flat, state, colors, box) {
     margin: flat ? { l: 60, r: 20, t: 30, b: 50 } : { l: 0, r: 0, t: 0, b: 0 },
     hoverlabel: { font: { family: FONT } },
   };
-  if (scale) layout.coloraxis = colorAxis(state.color, scale, narrow, flat);
+  if (scale) layout.coloraxis = colorAxis(state.color, scale, state.narrow, flat);
   const sides = data.bounds[0].map((lo, k) => Math.max(data.bounds[1][k] - lo, 1e-9));
   const longest = Math.max(...sides);
   const axes = sides.map((side, k) => {
@@ -76,7 +84,7 @@ function sceneLayout(data, flat, state, colors, box) {
     return layout;
   }
   const [x, y, z] = sides.map((side) => Math.max(side / longest, 0.02));
-  const reach = 1.2 * Math.hypot(x, y, z) * (narrow ? 1.25 : 1);
+  const reach = 1.2 * Math.hypot(x, y, z) * (state.narrow ? 1.25 : 1);
   const [ex, ey, ez] = data.eye.from.map((part) => part * reach);
   const [ux, uy, uz] = data.eye.up;
   layout.scene = {
@@ -84,7 +92,7 @@ function sceneLayout(data, flat, state, colors, box) {
     // the names of the axes are below the box, which is therefore a little above the middle
     camera: { eye: { x: ex, y: ey, z: ez }, up: { x: ux, y: uy, z: uz }, center: lowered(data.eye.up, 0.07 * reach) },
     dragmode: "orbit",
-    domain: { y: [scale && narrow ? 0.17 : 0, 1] },
+    domain: { y: [scale && state.narrow ? 0.17 : 0, 1] },
   };
   return layout;
 }
