@@ -27,6 +27,7 @@ WIDTH, HEIGHT = 14.0, 8.4
 """Inches: the figure."""
 LEFT, RIGHT, SIDE, BOTTOM = 0.7, 13.7, 2.95, 0.6
 LINE = 0.2  # between lines of text
+BEHIND = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.5}
 MARGIN = 0.06  # around the data, relative to their extent
 
 
@@ -145,7 +146,10 @@ def _rows(ax: Axes, data: Tensor, drawn: Tensor, lo: Tensor, hi: Tensor, names: 
     ax.set(xlim=(float(lo[0]), float(hi[0])), ylim=(float(lo[1]), float(hi[1])), aspect=aspect(lo, hi))
     dress(ax, *labels(names, 2))
     caption(ax, "Rows")
-    _key(ax, int(((data < lo) | (data > hi)).any(1).sum()))
+    _key(ax)
+    if beyond := int(((data < lo) | (data > hi)).any(1).sum()):
+        text = f"{beyond:,} row{'s' if beyond > 1 else ''} of data beyond"
+        ax.text(0.98, 0.02, text, transform=ax.transAxes, ha="right", fontsize=SMALL, color=INK, bbox=BEHIND)
 
 
 def density_figure(
@@ -198,12 +202,10 @@ def flow_of(law: Law) -> Transported:
     return flow
 
 
-def _key(ax: Axes, beyond: int) -> None:
-    """What dots mean, and how many rows are not seen."""
-    data = f"data, {beyond:,} not shown" if beyond else "data"
+def _key(ax: Axes) -> None:
     handles = [
         Line2D([], [], color=color, marker="o", ls="", ms=4, label=label)
-        for color, label in ((ORANGE, data), (BLUE, "drawn"))
+        for color, label in ((ORANGE, "data"), (BLUE, "drawn"))
     ]
     legend(ax, handles)
 

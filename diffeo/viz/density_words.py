@@ -36,7 +36,10 @@ def _number(value: float) -> str:
 
 
 def _mean(found: Any) -> str:
-    return f"{found.mean:.4f} ± {found.error:.4f}" if not found.lost else f"none at {found.lost:,} rows"
+    if found.lost:
+        return f"none at {found.lost:,} rows"
+    digits = 4 if max(abs(found.mean), abs(found.error)) < 1000 else 1  # longer ones do not fit
+    return f"{found.mean:.{digits}f} ± {found.error:.{digits}f}"
 
 
 def _map(report: Any) -> list[Row]:

@@ -222,7 +222,7 @@ def test_a_row_that_is_far_away_does_not_hide_the_others(monkeypatch):
     x = law.sample(200, seeded())
     x[0] = 300.0
     texts = written(page(law, x), monkeypatch)
-    assert "data, 1 not shown" in [text for text, _ in texts]
+    assert "1 row of data beyond" in [text for text, _ in texts]
     assert not crossing(texts)
     ax = Figure().add_subplot()
     plot.carried_plane(ax, law.phi, x)
