@@ -19,8 +19,12 @@ few = settings(max_examples=2)
 
 
 def over(cases):
-    """Parameters for those among the losses of the zoo."""
-    return pytest.mark.parametrize(("entry", "kind", "d"), list(cases), ids=str)
+    """Parameters for those among the losses of the zoo; of shapes that know the plane, other dimensions are slow."""
+    marked = [
+        pytest.param(entry, kind, d, marks=[pytest.mark.slow] if d != 2 and 2 in kind.dimensions else [])
+        for entry, kind, d in cases
+    ]
+    return pytest.mark.parametrize(("entry", "kind", "d"), marked, ids=str)
 
 
 losses = over(zoo.each_loss())
