@@ -220,7 +220,7 @@ def main(
     film = Faces(height, n, iterations, rows, moments)
     film.draw(moments - 1)
     save(film.figure, out, 80)
-    return write_film(film, out.with_suffix(".gif"), seconds=2.5, dpi=80)
+    return write_film(film, out.with_suffix(".gif"), seconds=2.5, dpi=66)
 
 
 if __name__ == "__main__":
