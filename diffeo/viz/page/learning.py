@@ -74,6 +74,7 @@ def _way(learned: Learned, logdet: Array) -> Scene:
             group.name,
             moments.rows[:, group.rows],
             group.color,
+            size=float(np.clip(90 / np.sqrt(len(learned.rows)), 3.0, 8.0)),
             quantities={name: values[:, group.rows] for name, values in (moving | still).items()},
             diverging=("log det Dφ", *learned.target.signed),
             visible=group.visible,
