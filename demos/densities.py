@@ -39,12 +39,13 @@ def main(
     names: Sequence[str] = tuple(TOYS), n: int = 5000, out: Path = ASSETS / "densities.png", **settings: Any
 ) -> dict[str, float]:
     """Fit all of them; none may be called a density that is none, and none may be far from the truth."""
-    side = square(7, **ROOM)
+    count = len(names)
+    side = square(count, **ROOM)
     figure = Figure(figsize=(WIDTH, 3 * side + 0.72))
-    rows = [squares(figure, 7, bottom, **ROOM) for bottom in (2 * side + 0.46, side + 0.18, 0.08)]
+    rows = [squares(figure, count, bottom, **ROOM) for bottom in (2 * side + 0.46, side + 0.18, 0.08)]
     # region
     excess = {}
-    for name, panels in zip(names, zip(*rows, strict=True), strict=False):
+    for name, panels in zip(names, zip(*rows, strict=True), strict=True):
         flow, report = checked(name, n, settings)
         assert report.held_out is not None
         assert report.sound, report.problems
@@ -53,8 +54,6 @@ def main(
         said = f"{-report.held_out.mean:.3f} ± {report.held_out.error:.3f} nats, entropy {TOYS[name]().entropy:.3f}"
         print(f"{name:12} {said}, ∫p = {report.mass.value:.4f}, round trip {report.round_trip:.0e}")
         column(panels, name, flow, report)
-    for ax in [ax for row in rows for ax in row[len(names) :]]:
-        ax.remove()
     for (first, *_), text in zip(rows, ("exact", "fitted", "what the flow does"), strict=True):
         first.set_ylabel(text, fontsize=NORMAL, color=INK)
     save(figure, out)

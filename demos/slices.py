@@ -150,7 +150,7 @@ def main(height: int = 224, out: Path = ASSETS / "slices.png") -> diffeo.Registr
     print(f"anatomy: {errors[0]:.1%} of its variance differs, then {errors[1]:.2%}", end=", ")
     print(f"det Dφ from {figures['min_jacobian']:.2f} to {figures['max_jacobian']:.1f}", end=", ")
     print(f"|φ(φ⁻¹(x)) − x| on average {figures['inverse_error']:.3f} px, in {figures['seconds']:.1f} s")
-    save(picture(result, before, after, target), out)
+    save(picture(result, before, after, target), out, 105)
     assert errors[1] < errors[0] / 12
     assert figures["folds"] == 0
     assert figures["inverse_error"] < 0.1

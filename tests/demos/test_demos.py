@@ -15,7 +15,7 @@ from tests.viz.texts import clipped, written
 FOLDER = Path(__file__).parents[2] / "demos"
 ASSETS = FOLDER.parent / "assets"
 SIZES = {
-    "faces": {"n": 60, "iterations": 120, "rows": 800, "moments": 3},
+    "faces": {"height": 112, "n": 60, "iterations": 120, "rows": 800, "moments": 3},
     "first": {"cell": 2.0, "voxel": 6.0},
     "curves": {"text": "e", "spacing": 3.0},
     "surfaces": {"cell": 0.7},
