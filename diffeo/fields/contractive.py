@@ -54,11 +54,11 @@ class Contractive(Field):
 
     def forward(self, x: Tensor) -> Tensor:
         """v(x), shape (n, d)."""
-        return self.slowness() * self.field(x)
+        return self.frozen()(x)
 
     def jacobian(self, x: Tensor) -> Tensor:
         """Dv(x), shape (n, d, d)."""
-        return self.slowness() * self.field.jacobian(x)
+        return self.frozen().jacobian(x)
 
     def divergence(self, x: Tensor) -> Tensor:
         """div v(x), shape (n,)."""
