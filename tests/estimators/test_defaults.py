@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_diabetes
 
 import diffeo
 from diffeo.core import Compose
@@ -67,3 +68,22 @@ def test_a_process_needs_no_values_that_differ():
     value.backward()
     assert bool(torch.isfinite(value))
     assert bool(torch.isfinite(moved.x.grad).all())
+
+
+@pytest.mark.slow
+def test_noise_is_not_learned_by_heart():
+    x, y = load_diabetes(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(x))
+    train, test = order[:350], order[350:]
+    assert diffeo.ResNetRegressor().fit(x[train], y[train]).score(x[test], y[test]) > 0.3
+
+
+@pytest.mark.slow
+def test_a_flow_stays_where_it_foresees_more():
+    x = cloud(150, 2, torch.float32, size=1.0)
+    edge = (10 * (x.norm(dim=1, keepdim=True) - 1)).tanh()
+    recipe = dataclasses.replace(VALUES, steps=60)
+    assert recipe.sure(x, edge / edge.std()) is recipe
+    many, noise = cloud(300, 10, torch.float32, size=1.0), cloud(300, 1, torch.float32, seed=1, size=0.8)
+    assert not recipe.sure(many, 0.6 * many[:, :1] + noise).move
+    assert recipe.sure(x[:10], edge[:10]) is recipe  # too few to tell
