@@ -98,14 +98,19 @@ class Recipe:
             return self
         order = torch.randperm(n, generator=torch.Generator().manual_seed(self.seed))
         held, kept = order[: round(HELD * n)], order[round(HELD * n) :]
-        still, errors = dataclasses.replace(self, move=False), []
-        for recipe in (self, still):
+        order = torch.randperm(n, generator=torch.Generator().manual_seed(self.seed))
+        held, kept = order[: round(HELD * n)], order[round(HELD * n) :]
+
+        def error(recipe: Recipe) -> float:
             network = recipe.found(x[kept], y[kept], False, time_limit, Watch())
             predict: Any = network.read_out
             with torch.no_grad():
                 foreseen = predict.predict(Points(network.phi(x[held] / network.unit)))
-            errors.append(float((foreseen - y[held]).square().mean()))
-        return self if errors[0] <= errors[1] + WORSE else still
+            return float((foreseen - y[held]).square().mean())
+
+        still = dataclasses.replace(self, move=False)
+        flowing = error(self)
+        return self if flowing <= WORSE or flowing <= error(still) + WORSE else still
 
     def found(self, x: Tensor, y: Tensor, classes: bool, time_limit: float, watch: Watch) -> Network:
         """Train, whatever comes out of it; arguments as of ``train``."""
