@@ -50,6 +50,7 @@ def test_displaced_points_are_those_of_the_affine_map():
 
 
 @pytest.mark.parametrize("entry", zoo.basic_first(zoo.DIFFEOS), ids=str)
+@pytest.mark.slow
 def test_a_grid_is_pulled_back_point_by_point(entry, monkeypatch):
     """φ⁻¹(Ai) = A(i + u(i)), in whatever portions the points go through the map."""
     monkeypatch.setattr(core, "CHUNK", 20)

@@ -84,6 +84,7 @@ def test_far_outside_there_is_nothing(loops):
 @pytest.mark.parametrize("components", [1, 2, 3, 4])
 @shapes
 @given(seed=seeds)
+@pytest.mark.slow
 def test_fused_loops_agree_with_torch(dtype, components, shape, seed):
     c, x, w, a, b = inputs(shape, components, dtype, seed % 1000)
     precise = [t.double() for t in (c, x, w, a, b)]

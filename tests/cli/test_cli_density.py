@@ -75,6 +75,7 @@ def test_out_holds_the_model_the_report_a_picture_and_what_was_held_out(plain):
         assert image.size[0] > 600
 
 
+@pytest.mark.slow
 def test_a_table_of_which_nothing_has_to_be_trained(tmp_path, capsys):
     values = np.random.default_rng(0).normal(size=100)
     (tmp_path / "one.csv").write_text("a\n" + "\n".join(map(str, values)))
@@ -261,6 +262,7 @@ def test_files_of_scores_hold_all_digits(suffix, plain, tmp_path, capsys):
     np.testing.assert_allclose(read_records(path)["log_density"], expected, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_json_of_scores_says_everything(conditional, capsys):
     out, err = printed(capsys, "score", conditional, conditional.parent / "a.csv", "--json")
     facts = json.loads(out)
@@ -385,6 +387,7 @@ def test_info_says_what_a_density_is(conditional, capsys):
 # interruption
 
 
+@pytest.mark.slow
 def test_an_interrupted_fit_says_how_to_resume_and_ends_the_same(plain, tmp_path, capsys, monkeypatch):
     options = ("--columns", "x,income", "--holdout", "0.2", *QUICK_DENSITY)
     command = ("fit", plain[0].parents[1] / "a.csv", "-o", tmp_path / "out", *options)

@@ -49,6 +49,7 @@ def colors(path):
 
 
 @pytest.mark.parametrize("kind", cases(list(KINDS), slow=KINDS.keys() - set(QUICK)))
+@pytest.mark.slow
 def test_a_picture(kind, made, monkeypatch, capsys):
     out, figures, save = made(kind), [], Figure.savefig
     monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (figures.append(self), save(self, *a, **k))[1])

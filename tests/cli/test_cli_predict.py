@@ -118,6 +118,7 @@ def test_one_row_and_rows_in_parts_are_predicted_as_all_of_them(numbers, tmp_pat
 
 
 @pytest.mark.parametrize("target", [0, 2])
+@pytest.mark.slow
 def test_without_a_header_columns_are_told_by_their_place(target, tmp_path, capsys):
     lines = [line.split(",") for line in rings(tmp_path / "r.csv", header=None).read_text().split()]
     table = [[line[2], *line[:2]] if target == 0 else line for line in lines]

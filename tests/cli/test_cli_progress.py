@@ -62,6 +62,7 @@ def waited(monkeypatch, patience, terminal=True, quiet=False):
     return stream.getvalue()
 
 
+@pytest.mark.slow
 def test_what_takes_long_has_a_bar_and_what_does_not_has_none(monkeypatch):
     assert "writing bend.gif" in waited(monkeypatch, 0.01)
     assert waited(monkeypatch, 60.0) == ""

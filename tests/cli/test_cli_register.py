@@ -81,6 +81,7 @@ def test_the_summary_says_how_good_it_is_and_where_the_files_are(whole):
         assert words in text
 
 
+@pytest.mark.slow
 def test_json_prints_the_report_and_nothing_else(rings, tmp_path, capsys):
     assert run(*rings, "-o", tmp_path / "out", *QUICK, "--json") == 0
     out, err = capsys.readouterr()
@@ -88,11 +89,13 @@ def test_json_prints_the_report_and_nothing_else(rings, tmp_path, capsys):
     assert err == ""
 
 
+@pytest.mark.slow
 def test_quiet_prints_nothing(rings, tmp_path, capsys):
     assert run(*rings, "-o", tmp_path / "out", *QUICK, "-q") == 0
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 def test_every_option_reaches_the_registration(rings, tmp_path, capsys):
     options = (
         "--loss mmd --scale 1.5 0.8 --weight 0.1 --steps 4 --solver heun --model geodesic --align none --controls 9 "
@@ -112,6 +115,7 @@ def test_every_option_reaches_the_registration(rings, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("model", ["flow", "descent"])
+@pytest.mark.slow
 def test_other_models(model, rings, tmp_path, capsys):
     assert run(*rings, "-o", tmp_path / "out", *QUICK, "--model", model, "--json") == 0
     report = json.loads(capsys.readouterr().out)
@@ -119,6 +123,7 @@ def test_other_models(model, rings, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("loss", cases(["current", "varifold", "sinkhorn"], slow=["current", "sinkhorn"]))
+@pytest.mark.slow
 def test_surfaces(loss, tmp_path, capsys):
     source, target = octahedron(tmp_path / "a.off"), octahedron(tmp_path / "b.off", stretch=1.2)
     assert run(source, target, "-o", tmp_path / "out", *QUICK, "--loss", loss, "--json") in (0, 3)
@@ -134,6 +139,7 @@ def test_every_name_on_the_command_line_is_an_object_of_the_library(table):
         assert isinstance(getattr(diffeo, choice.value), type), choice
 
 
+@pytest.mark.slow
 def test_not_converged_is_3(rings, tmp_path, capsys):
     assert run(*rings, "-o", tmp_path / "out", *QUICK, "--max-iterations", 1, "--tolerance", 1e-9) == 3
     assert "not converged" in capsys.readouterr().out
@@ -143,6 +149,7 @@ def test_not_converged_is_3(rings, tmp_path, capsys):
 @pytest.mark.parametrize(
     "found", cases([{"min_jacobian": -0.1}, {"min_jacobian": float("nan")}, {"flipped": 2}], slow=[{"flipped": 2}])
 )
+@pytest.mark.slow
 def test_folded_is_3(found, rings, tmp_path, capsys, monkeypatch):
     def folding(*arguments, **options):
         result = register(*arguments, **options)
@@ -172,6 +179,7 @@ def keyboard_interrupt():
     raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_says_how_to_resume_and_ends_the_same(whole, rings, tmp_path, capsys, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(Progress, "__call__", interrupted_after(4, keyboard_interrupt))
@@ -348,6 +356,7 @@ ODD = {
 
 
 @pytest.mark.parametrize("case", cases(list(ODD), slow=["degenerate faces", "duplicated points", "tiny units"]))
+@pytest.mark.slow
 def test_odd_input_is_registered(case, tmp_path, capsys):
     source, target = ODD[case](tmp_path)
     assert run(source, target, "-o", tmp_path / "out", *QUICK, "--json") == 0, capsys.readouterr().err

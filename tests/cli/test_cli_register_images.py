@@ -93,6 +93,7 @@ def test_the_summary_says_how_good_it_is_and_where_the_files_are(whole):
     assert "nan" not in text
 
 
+@pytest.mark.slow
 def test_json_prints_the_report_and_nothing_else(tmp_path, capsys):
     assert run(*photos(tmp_path), "-o", tmp_path / "out", "--json") == 0
     out, err = capsys.readouterr()
@@ -101,6 +102,7 @@ def test_json_prints_the_report_and_nothing_else(tmp_path, capsys):
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted([*NAMES[:3], "moved.png", *NAMES[4:]])
 
 
+@pytest.mark.slow
 def test_quiet_prints_nothing(tmp_path, capsys):
     assert run(*photos(tmp_path), "-o", tmp_path / "out", "-q", "--max-iterations", "2") == 0
     assert capsys.readouterr() == ("", "")
@@ -126,6 +128,7 @@ def test_evaluate_and_info_read_what_register_wrote(whole, capsys):
     assert "LNCCLoss" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_every_option_of_images_reaches_the_registration(tmp_path, capsys):
     options = (
         "--loss mi --scale 1.5 --weight 0.5 --model descent --align rigid --levels 2,1 --max-iterations 3 "
@@ -160,6 +163,7 @@ def test_other_models(model, tmp_path, capsys):
     assert report["folds"] == 0
 
 
+@pytest.mark.slow
 def test_color_and_gray_go_together(tmp_path, capsys):
     source = photo(tmp_path / "moving.png", bend, color=True)
     assert run(source, photo(tmp_path / "fixed.png"), "-o", tmp_path / "out", "--json") == 0
@@ -169,6 +173,7 @@ def test_color_and_gray_go_together(tmp_path, capsys):
         assert image.mode == "RGB"
 
 
+@pytest.mark.slow
 def test_not_enough_iterations_of_an_optimizer_is_3(tmp_path, capsys):
     options = ("--model", "flow", "--max-iterations", "1", "--steps", "2", "--levels", "1", "--tolerance", "1e-9")
     assert run(*photos(tmp_path), "-o", tmp_path / "out", *options) == 3
@@ -191,6 +196,7 @@ def test_folded_is_3(found, tmp_path, capsys, monkeypatch):
 # interruption
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_says_how_to_resume_and_ends_the_same(tmp_path, capsys, monkeypatch):
     files, options = photos(tmp_path), ("--levels", "2,1", "--max-iterations", "8", "-q")
     assert run(*files, "-o", tmp_path / "whole", *options) == 0

@@ -153,6 +153,7 @@ def test_what_was_decided_is_noted(tmp_path, capsys):
     assert "holdout.csv" not in {path.name for path in (tmp_path / "out").iterdir()}
 
 
+@pytest.mark.slow
 def test_arrays_are_tables_too(tmp_path, capsys):
     draw = np.random.default_rng(0)
     np.savez(tmp_path / "a.npz", X=draw.normal(size=(30, 2)), y=draw.normal(size=30))
@@ -380,6 +381,7 @@ ODD = {
 
 
 @pytest.mark.parametrize("case", cases(list(ODD), slow=[c for c in ODD if c not in ("huge values", "two rows")]))
+@pytest.mark.slow
 def test_odd_tables_are_learned(case, tmp_path, capsys):
     table = tmp_path / "a.csv"
     table.write_text(ODD[case])

@@ -290,6 +290,7 @@ def test_only_affine_read_outs_of_two_scores_or_more_have_a_radius():
 
 
 @pytest.mark.parametrize("optimizer", [torch.optim.LBFGS, torch.optim.Adam, torch.optim.SGD], ids=lambda o: o.__name__)
+@pytest.mark.slow
 def test_no_layer_loses_its_certificate_during_training(optimizer):
     """With steps far too long for the plain field, whose layers do lose it."""
     x, labels = crescents()

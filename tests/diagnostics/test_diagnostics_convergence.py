@@ -85,6 +85,7 @@ FIELDS = [
 @pytest.mark.parametrize(
     "options", [{}, {"solver": Heun()}, {"solver": RK4(), "substeps": 2}], ids=["Euler", "Heun", "RK4"]
 )
+@pytest.mark.slow
 def test_the_gradient_is_the_sum_of_those_of_the_layers(entry, options):
     """Two ways to it: by differentiating the objective, and by momenta and Gram matrices."""
     phi = Flow([entry(2, seed=k) for k in range(3)], **options)
@@ -284,6 +285,7 @@ def test_the_prediction_is_exact_where_all_directions_are_alike():
     assert loose[-1] == pytest.approx(predicted[0] * (1 - 2 * 0.1 * 0.7) ** 8)
 
 
+@pytest.mark.slow
 def test_a_well_separated_problem_converges_linearly_as_fast_as_its_constant_says():
     """The loss decays to 1e-10; every step obeys J₊ ≤ (1 − 2mη(1 − ηβ/2)) J with the m measured there."""
     pairs, loss = problem(size=0.1)
@@ -306,6 +308,7 @@ def test_a_well_separated_problem_converges_linearly_as_fast_as_its_constant_say
     assert predicted_decay(found, rate, curvature=beta)[-1] >= found[-1].gap
 
 
+@pytest.mark.slow
 def test_convergence_is_proven_before_training_where_targets_are_near():
     pairs, loss = problem(size=0.002)
     phi = Flow(features(), steps=8)

@@ -39,6 +39,7 @@ def at_rest(entry, layers: int = 3, **options) -> Flow:
 
 @pytest.mark.parametrize("entry", RESTING, ids=str)
 @pytest.mark.parametrize("solver", [Euler(), Heun()], ids=repr)
+@pytest.mark.slow
 def test_a_gradient_step_moves_every_point_by_non_local_diffusion_to_first_order(entry, solver):
     phi, x = at_rest(entry, solver=solver), cloud(20, 2, seed=5)
     large, small = (first_step(phi, PAIRS, LandmarkLoss(), x, rate) for rate in (2e-3, 1e-3))

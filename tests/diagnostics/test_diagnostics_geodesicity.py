@@ -92,6 +92,7 @@ def test_a_network_trained_with_energy_is_a_geodesic():
     assert geodesicity(rough, x).gap > 0.01  # nothing was paid for energy
 
 
+@pytest.mark.slow
 def test_reshooting_with_another_solver_errs_by_its_order():
     """Layers taken from an exact geodesic are no Euler geodesic: the difference is O(1/L)."""
     errors, x = [], cloud(7, 2)

@@ -60,6 +60,7 @@ def test_the_inverse_is_that_up_to_rounding(bent):
     assert bool((found.measured <= found.certified).all())
 
 
+@pytest.mark.slow
 def test_little_is_lost_against_a_flow_that_is_free(bent):
     free, plain = DensityFlow(**SMALL).fit(ROWS), Gaussian.fitted(torch.from_numpy(ROWS))
     gained = free.score(NEW) - float(plain.log_prob(torch.from_numpy(NEW)).mean())
@@ -95,6 +96,7 @@ def test_conditional_flows_are_certified():
     np.testing.assert_allclose(back, drawn, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_maps_of_columns_are_certified():
     """Skewed columns of few rows: no flow but that of single columns, onto averaged mixtures."""
     rng = np.random.default_rng(0)

@@ -85,6 +85,7 @@ def test_a_pipeline_in_cross_validation():
 
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("name", FIELDS)
+@pytest.mark.slow
 def test_every_field_and_head_regresses(name, head):
     X, _ = moons()
     y = np.sin(3 * X[:, 0]) + X[:, 1] ** 2
@@ -101,6 +102,7 @@ PAIRS = [
 
 
 @pytest.mark.parametrize(("name", "way"), PAIRS)
+@pytest.mark.slow
 def test_every_field_is_trained_in_every_way(name, way):
     X, y = moons()
     clf = diffeo.ResNetClassifier(field=name, train=way, **SMALL)

@@ -30,6 +30,7 @@ def profile(phi, x) -> float:
         return float(GaussianProfileLoss()(phi @ Samples(x)))
 
 
+@pytest.mark.slow
 def test_skewed_columns_become_gaussian_and_their_relations_straight():
     """exp of a Gaussian, in both columns: most of what other columns leave open is won back, on new rows, too."""
     rows = correlated(700)
@@ -85,6 +86,7 @@ def test_shrinkage_is_chosen_by_rows_left_out():
     assert shrinkage_of(cloud(4, 3)) == 0.1
 
 
+@pytest.mark.slow
 def test_maps_that_are_to_be_certified_are_proven_to_be_increasing():
     """Two clusters in each column: between them, nearly nothing is left of the line."""
     labels = (torch.arange(300) % 2).double()

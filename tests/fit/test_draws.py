@@ -126,6 +126,7 @@ def quadrature(function):
     return float((function(grid) * bent(grid).exp()).sum() * (x[1] - x[0]) * (y[1] - y[0]))
 
 
+@pytest.mark.slow
 def test_a_flow_finds_mean_variance_and_constant_of_a_banana():
     """−KLLoss + H(z) is a bound of log Z from below; importance weights of the flow's density give the rest."""
     Z = quadrature(lambda x: torch.ones(len(x), dtype=F64))

@@ -47,6 +47,7 @@ def run(phi, pairs, optimizer=None, **options) -> History:
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS.keys())
+@pytest.mark.slow
 def test_every_optimizer_lowers_the_objective_and_leaves_the_best_point(optimizer):
     phi, pairs = problem()
     history = run(phi, pairs, optimizer)
@@ -59,6 +60,7 @@ def test_every_optimizer_lowers_the_objective_and_leaves_the_best_point(optimize
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS.keys())
 @pytest.mark.parametrize("after", [1, 7])
+@pytest.mark.slow
 def test_resuming_is_exact(optimizer, after):
     phi, pairs = problem()
     whole = run(phi, pairs, optimizer, max_iterations=12)
@@ -71,6 +73,7 @@ def test_resuming_is_exact(optimizer, after):
     assert torch.equal(second.momenta, phi.momenta)
 
 
+@pytest.mark.slow
 def test_stopping_by_tolerance_floor_and_count():
     phi, pairs = problem()
     by_tolerance = run(phi, pairs, max_iterations=500, tolerance=0.05)
@@ -101,6 +104,7 @@ class Cliff(Loss):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e12])
+@pytest.mark.slow
 def test_a_diverging_step_is_retried_smaller(value):
     source = Points(torch.zeros(1, 2).double() + torch.tensor([[0.1, 0.0]]).double())
     target = Points(torch.tensor([[1.0, 0.0]]).double())
@@ -162,6 +166,7 @@ class Apart(Cliff):
         return super().forward(moved, target)
 
 
+@pytest.mark.slow
 def test_a_step_after_which_nothing_is_in_common_is_a_step_too_far():
     """Shorter ones are tried; where there is nothing in common from the start, it is said as it is."""
     source = Points(torch.tensor([[0.1, 0.0]]).double())

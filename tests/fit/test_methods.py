@@ -55,6 +55,7 @@ def fixed():
     return loss().requires_grad_(False)
 
 
+@pytest.mark.slow
 def test_one_learning_rate_serves_every_depth():
     shallow, deep = curves([10, 60], network, 12)
     assert shallow[-1] < 0.6 * shallow[0]

@@ -172,6 +172,7 @@ def test_growth_goes_on_where_it_was_saved():
     assert torch.equal(second(source.x), straight(source.x))
 
 
+@pytest.mark.slow
 def test_particles_come_to_the_law():
     """Mean and spread of a Gaussian, by `fit`; moved samples carry log det of the map exactly."""
     law = Gaussian(torch.tensor([1.0, -0.5], dtype=F64), torch.tensor([[0.8, 0.0], [0.4, 0.6]], dtype=F64))

@@ -183,6 +183,7 @@ def test_without_velocity_there_is_no_motion_and_no_energy(entry, d):
 
 
 @diffeos
+@pytest.mark.slow
 def test_gradients_by_finite_differences(entry, d):
     """In the parameters and in the points, of φ(x), φ⁻¹(x), log det Dφ(x), Dφ(x) and the energy."""
     phi, x = entry(d), cloud(5, d)
@@ -225,6 +226,7 @@ def test_gradients_by_finite_differences(entry, d):
 @diffeos
 @few
 @given(seed=seeds)
+@pytest.mark.slow
 def test_other_units_change_the_units_only(entry, d, seed):
     """φ in other units is s ∘ φ ∘ s⁻¹, its Jacobian is the same, and its energy is in units squared."""
     phi, x, shift = entry(d, seed=seed % 100), cloud(9, d, seed=seed), 3 + cloud(1, d, seed=seed + 1)[0]

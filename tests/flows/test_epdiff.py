@@ -87,6 +87,7 @@ def particles(phi):
 
 
 @pytest.mark.parametrize("kernel", [GAUSSIAN, HALVING], ids=zoo.named)
+@pytest.mark.slow
 def test_nodes_move_as_particles_do_to_third_order_in_the_spacing(kernel):
     errors = []
     with torch.no_grad():
@@ -103,6 +104,7 @@ def test_nodes_move_as_particles_do_to_third_order_in_the_spacing(kernel):
     assert order(errors[0][1], errors[1][1]) > 1.5
 
 
+@pytest.mark.slow
 def test_the_map_is_that_of_the_particles():
     """Forward, backward, and in between, away from the border where velocities fade."""
     x = 0.5 * cloud(30, 2)
@@ -398,6 +400,7 @@ def disk(grid, center, radius):
 
 
 @pytest.mark.parametrize("scalar", [False, True], ids=["vectors", "template"])
+@pytest.mark.slow
 def test_images_are_registered(scalar):
     grid = square(32)
     source, target = disk(grid, (0.0, 0.0), 0.6), disk(grid, (0.25, 0.1), 0.75)

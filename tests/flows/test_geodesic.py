@@ -101,6 +101,7 @@ def test_reversibility_has_the_order_of_the_solver():
 @smooth
 @few
 @given(seed=seeds)
+@pytest.mark.slow
 def test_rigid_motions_move_the_geodesic_rigidly(kernel, seed):
     for d in (2, 3):
         phi, x = geodesic(kernel, d, seed=seed % 10_000, steps=5), cloud(7, d, seed=seed)
@@ -138,6 +139,7 @@ def two_landmarks(q, p, scale, x):
 
 @pytest.mark.parametrize("d", zoo.DIMENSIONS)
 @pytest.mark.parametrize(("solver", "tolerance"), [(RK4(), 5e-8), (Adaptive(rtol=1e-9, atol=1e-10), 1e-7)], ids=str)
+@pytest.mark.slow
 def test_two_landmarks_go_where_an_independent_integration_takes_them(d, solver, tolerance):
     q, p, x = cloud(2, d, seed=3), cloud(2, d, seed=4, size=0.8), cloud(1, d, seed=5)
     phi = Geodesic(GaussianKernel(0.6), q, solver, 60, p)
@@ -231,6 +233,7 @@ def test_passengers_do_not_change_the_flow():
 
 
 @pytest.mark.parametrize("d", [2, 3])
+@pytest.mark.slow
 def test_log_recovers_the_momenta_that_exp_was_given(d):
     """Shoot known momenta, register the landmarks to where they went, and compare."""
     kernel = GaussianKernel(0.4)

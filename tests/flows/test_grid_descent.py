@@ -44,6 +44,7 @@ def now(phi, pair, loss):
 
 
 @pytest.mark.parametrize(("entry", "shape", "d"), [e for e in zoo.each_loss() if e[0].name != "FacingLoss"], ids=str)
+@pytest.mark.slow
 def test_a_layer_lowers_the_loss(entry, shape, d):
     """`FacingLoss` compares a shape with what it was, and is 0."""
     source, target = prepared(shape(d, F64, 1)), prepared(shape(d, F64, 2))
@@ -96,6 +97,7 @@ slow = [pytest.param(entry, marks=pytest.mark.slow) for entry in (zoo.COLORS, zo
 
 @pytest.mark.parametrize("entry", [zoo.IMAGE, *slow], ids=str)
 @pytest.mark.parametrize("kernel", [GaussianKernel(0.2), GaussianKernel(1.0), Matern52Kernel(0.5)], ids=zoo.named)
+@pytest.mark.slow
 def test_the_direction_is_the_steepest_in_V(entry, kernel):
     """−K∇D, of derivatives that were found without the code that pulls."""
     source, target, loss, f = problem(entry)

@@ -61,6 +61,7 @@ def test_a_fold_has_no_inverse(name, d):
 
 
 @pytest.mark.parametrize("d", zoo.DIMENSIONS)
+@pytest.mark.slow
 def test_more_steps_unfold(d):
     c, a = squeezed(d)
     for phi in (Geodesic(KERNEL, c, RK4(), 20, a), Flow(KernelField(KERNEL, c, a / 3), RK4(), 20, shared=True)):

@@ -43,6 +43,7 @@ FOLDED = {
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("case", FOLDED)
 @pytest.mark.parametrize("least", [0.05, 0.3])
+@pytest.mark.slow
 def test_no_fold_is_left(shape, case, least):
     """However bad it was; and the border stands still as before."""
     u = FOLDED[case](shape)

@@ -508,6 +508,7 @@ def test_no_affine(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz", *PICTURES])
+@pytest.mark.slow
 def test_damaged_files_never_raise_anything_else(tmp_path_factory, suffix, capfd):
     """Whatever bytes are changed, lost or inserted: an image, or one sentence, and nothing on the terminal."""
     path = tmp_path_factory.mktemp("damaged") / f"a{suffix}"

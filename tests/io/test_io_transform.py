@@ -33,6 +33,7 @@ def test_maps_come_back(entry, d, tmp_path):
 
 
 @pytest.mark.parametrize("entry", [entry for entry in zoo.DIFFEOS if not entry.inexact], ids=str)
+@pytest.mark.slow
 def test_inverses_and_compositions_come_back(entry, tmp_path):
     phi, x = zoo.affine(2, torch.float64, 3) @ Inverse(entry(2)), cloud(9, 2)
     save(tmp_path / "phi.safetensors", phi)

@@ -222,6 +222,7 @@ def complaint(path):
     return None
 
 
+@pytest.mark.slow
 def test_damaged_trees_never_raise_anything_else(tmp_path_factory):
     path = tmp_path_factory.mktemp("damaged") / "t.safetensors"
     save_tree(path, {"a": torch.ones(3), "b": [1.5, None, {"c": (1, 2)}]}, {"k": "v"})

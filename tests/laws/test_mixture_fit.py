@@ -50,6 +50,7 @@ def test_a_known_mixture_is_recovered():
     torch.testing.assert_close(covariances[order], KNOWN.factors @ KNOWN.factors.mT, atol=0.08, rtol=0)
 
 
+@pytest.mark.slow
 def test_the_choice_finds_what_is_there():
     """Held-out likelihood within .02 nats of the truth's, and of one Gaussian where one is the truth."""
     x, new = drawn(600), drawn(4000, 1)

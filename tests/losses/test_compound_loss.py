@@ -80,6 +80,7 @@ def register(source, target, loss: Loss, iterations=6):
 
 
 @each
+@pytest.mark.slow
 def test_every_loss_drives_a_registration(loss):
     source, target = disk([-0.1, 0.0], 0.35), disk([0.1, 0.05], 0.45)
     if isinstance(loss, MILoss):

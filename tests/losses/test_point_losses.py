@@ -178,6 +178,7 @@ def test_transport_of_one_point():
 
 
 @pytest.mark.parametrize("reach", cases([None, 0.7, 3.0], slow=[None, 3.0]))
+@pytest.mark.slow
 def test_transport_converges_to_what_geomloss_converges_to(reach, monkeypatch):
     monkeypatch.setenv("PYKEOPS_VERBOSE", "0")  # geomloss imports pykeops, which prints
     geomloss = pytest.importorskip("geomloss")

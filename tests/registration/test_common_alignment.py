@@ -55,6 +55,7 @@ def with_marks(image: Image, marks: torch.Tensor) -> Compound:
 
 
 @pytest.mark.parametrize("group", cases([Translation(), Rigid(), FullAffine()], slow=[FullAffine()], name=repr))
+@pytest.mark.slow
 def test_landmarks_say_which_period_is_meant(group):
     left = MARKS - torch.tensor([SHIFT, 0.0])
     alone = align_shapes(*pair(stripes(SHIFT), stripes(0), LNCCLoss()), group, LNCCLoss())

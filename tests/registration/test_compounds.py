@@ -98,6 +98,7 @@ def test_landmarks_move_what_the_image_does_not_tell():
     assert result.report["folds"] == 0
 
 
+@pytest.mark.slow
 def test_an_image_and_its_outline():
     circle = blob(60, 0.0)
     outlines = [dataclasses.replace(circle, x=5 * circle.x.float() + MARKS[1] + shift) for shift in (0, SHIFT)]
@@ -117,6 +118,7 @@ def test_two_images_on_different_grids():
     assert float((result.phi(MARKS) - MARKS - SHIFT).norm(dim=1).max()) < 0.5
 
 
+@pytest.mark.slow
 def test_it_is_saved_part_by_part(tmp_path):
     result = diffeo.register(SOURCE, TARGET, loss=LOSS, **QUICK)
     folder = result.save(tmp_path / "out")

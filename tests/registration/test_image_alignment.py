@@ -132,6 +132,7 @@ def test_a_known_motion_is_found_with_any_loss(loss, d):
 
 @pytest.mark.parametrize("loss", [LNCCLoss(), MILoss()], ids=repr)
 @pytest.mark.parametrize("angle", [0.2, -0.7])
+@pytest.mark.slow
 def test_images_of_another_kind_are_aligned(loss, angle):
     """What is bright in one image is dark in the other, and what is half as bright is brightest."""
     matrix, shift = about_the_middle(rotation(2, angle), 5.0)
@@ -288,6 +289,7 @@ def test_half_precision_will_do():
 
 @pytest.mark.parametrize("loss", [None, SSDLoss(), LNCCLoss(), MILoss()], ids=repr)
 @pytest.mark.parametrize("group", GROUPS, ids=repr)
+@pytest.mark.slow
 def test_images_in_place_stay_in_place(group, loss):
     assert align_images(picture(grid(2)), picture(grid(2)), group, loss) is None
 

@@ -111,6 +111,7 @@ NAMES += ["report.json", "report.png", "source.safetensors", "target.safetensors
 NAMES += ["warp.nii.gz"]
 
 
+@pytest.mark.slow
 def test_all_files_are_there(saved, result):
     assert sorted(path.name for path in saved.iterdir()) == NAMES
     assert result.report.items() <= json.loads((saved / "report.json").read_text()).items()
@@ -170,6 +171,7 @@ def test_the_jacobian_of_slabs_is_that_of_the_whole(result, monkeypatch):
     assert torch.equal(files.jacobian(result.phi, result.target).values, whole)
 
 
+@pytest.mark.slow
 def test_a_picture_stays_a_picture(tmp_path):
     """In its own format and its own numbers; its warps in pixels."""
     values = (255 * picture(square(40)).values[0]).round()
@@ -187,6 +189,7 @@ def test_a_picture_stays_a_picture(tmp_path):
     assert distance(warp(center) - center, torch.tensor([[2.0, 0.0]])) < 0.6
 
 
+@pytest.mark.slow
 def test_what_was_there_is_replaced_and_other_files_are_left(result, saved, tmp_path):
     for name in NAMES:
         (tmp_path / name).write_text("old")
@@ -276,6 +279,7 @@ RUNS = {
         pytest.param("a flow", 7, marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.slow
 def test_an_interrupted_registration_goes_on_to_the_same_result(tmp_path, run, after):
     images, options = pair(square(40)), RUNS[run]
     checkpoint = tmp_path / "folder" / "checkpoint.safetensors"

@@ -50,6 +50,7 @@ def test_every_model_brings_every_pair_together_without_folds(pair, model):
 
 
 @pytest.mark.parametrize("pair", cases(PAIRS, slow=["clouds", "curves"]))
+@pytest.mark.slow
 def test_figures_are_those_of_the_map(pair):
     source, target = pair
     result = diffeo.register(source, target)
@@ -83,6 +84,7 @@ def test_rigid_motions_of_both_shapes_leave_the_energy_unchanged():
 
 
 @pytest.mark.parametrize("factor", cases([1e-6, 1e3], slow=[1e3]))
+@pytest.mark.slow
 def test_units_do_not_matter(factor):
     source, target = blob(), blob(50, 0.15, 0.5)
     plain = diffeo.register(source, target, dtype=torch.float64)
@@ -137,6 +139,7 @@ class Interrupt(Exception):
 
 @pytest.mark.parametrize("model", cases([Geodesic, Flow, Descent], slow=[Flow], name=lambda m: m.__name__))
 @pytest.mark.parametrize("after", cases([3, 14], slow=[14]))
+@pytest.mark.slow
 def test_resuming_gives_the_same_result(tmp_path, model, after):
     pair, checkpoint = PAIRS["curves"], tmp_path / "checkpoint.safetensors"
     calls = []
@@ -154,6 +157,7 @@ def test_resuming_gives_the_same_result(tmp_path, model, after):
     assert resumed.report["iterations"] == whole.report["iterations"]
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_problem_is_refused(tmp_path):
     checkpoint = tmp_path / "checkpoint.safetensors"
     diffeo.register(*PAIRS["curves"], max_iterations=2, checkpoint=checkpoint)
@@ -161,6 +165,7 @@ def test_a_checkpoint_of_another_problem_is_refused(tmp_path):
         diffeo.register(*PAIRS["curves"], max_iterations=3, checkpoint=checkpoint, resume=True)
 
 
+@pytest.mark.slow
 def test_saved_and_loaded(tmp_path):
     source, target = PAIRS["surfaces"]
     result = diffeo.register(source, target)
@@ -175,6 +180,7 @@ def test_saved_and_loaded(tmp_path):
     assert torch.allclose(diffeo.read(tmp_path / "out" / "moved.ply").x, result.moved.x, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_faces_that_turned_over_are_put_back():
     source = ball(8)
     x = source.x.clone()
@@ -212,6 +218,7 @@ def test_bad_input_gets_one_clear_sentence(pair, options, words):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_duplicated_points_and_degenerate_faces_are_fine():
     source, target = PAIRS["surfaces"]
     x = torch.cat([source.x, source.x[:3]])

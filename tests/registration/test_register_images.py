@@ -117,6 +117,7 @@ def test_every_model_finds_it(model, on):
     assert result.report["folds"] == 0
 
 
+@pytest.mark.slow
 def test_a_mask_says_where_the_target_counts():
     """A bright bar that only the target has is not looked at."""
     source, target = pair(square())
@@ -141,6 +142,7 @@ MOTIONS = {
 
 
 @pytest.mark.parametrize("motion", MOTIONS)
+@pytest.mark.slow
 def test_what_is_only_a_motion_is_found_by_the_alignment(motion):
     """To a tenth of a step; and the deformation that follows is small and short of energy."""
     matrix, group = MOTIONS[motion]
@@ -194,6 +196,7 @@ def check_header(source: Grid, target: Grid, upright: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize("header", HEADERS)
+@pytest.mark.slow
 def test_the_order_and_direction_of_the_axes_change_nothing_in_space(header, upright):
     """The arrays differ, the affines too, the physical images are the same; so is the map, in mm."""
     check_header(grid(cube(20).shape, cube(20).spacing, HEADERS[header]), cube(20), upright)
@@ -217,6 +220,7 @@ def test_a_finer_or_thicker_sampling_changes_little(upright):
 
 
 @pytest.mark.parametrize("factor", [2.0**-20, 2.0**20])
+@pytest.mark.slow
 def test_units_do_not_matter(factor):
     """From voxels of 1e-6 to 1e6; powers of two, so that nothing is rounded otherwise."""
     source, target = pair(square(32))
@@ -249,6 +253,7 @@ def test_brightness_does_not_matter():
     assert distance(phi(x), plain(x)) < 1e-4
 
 
+@pytest.mark.slow
 def test_far_from_the_origin():
     """Positions of 1e5 steps; of 1e7 single precision knows too little, and double precision enough."""
     source, target = pair(square(32))
@@ -273,6 +278,7 @@ def there_and_back(a: Image, b: Image, x: torch.Tensor, **options) -> tuple[floa
 
 
 @pytest.mark.parametrize("on", cases({"plane": square(), "space": cube()}, slow=["space"]))
+@pytest.mark.slow
 def test_the_maps_there_and_back_nearly_invert_each_other(on):
     """Nothing forces them to: to less than a step on average, and a third of the way."""
     error_, moved = there_and_back(*pair(on), places(on.dim))
@@ -341,6 +347,7 @@ def test_extreme_weights(model, weight):
 
 
 @pytest.mark.parametrize("scale", [0.8, 5.0, 1e6])
+@pytest.mark.slow
 def test_any_scale_above_a_step_is_fine(scale):
     result = diffeo.register(*pair(square(48)), scale=scale)
     assert result.report["data_after"] < result.report["data_before"]
@@ -348,6 +355,7 @@ def test_any_scale_above_a_step_is_fine(scale):
 
 
 @pytest.mark.parametrize("levels", [[2], [1000, 1], (8, 2)], ids=str)
+@pytest.mark.slow
 def test_any_levels_are_fine(levels):
     result = diffeo.register(*pair(square(48)), levels=levels)
     assert result.report["levels"] == list(levels)

@@ -142,6 +142,7 @@ TRAINED = {
 
 
 @pytest.mark.parametrize("name", cases(list(TRAINED), slow=TRAINED.keys() - {"classifier"}))
+@pytest.mark.slow
 def test_a_network_and_a_density_come_back_with_their_rows(name, tmp_path, monkeypatch):
     made = {}
     for kind in (TableModel, TableDensity):

@@ -39,6 +39,7 @@ TURN = Affine(rotation(3, seed=2), torch.tensor([0.1, -0.2, 0.1], dtype=F64))
 
 @torch.no_grad()
 @pytest.mark.parametrize(("d", "phi", "n"), [(1, maps(1)[0], 129), (2, maps(2)[0], 65), (3, TURN, 25)], ids="123")
+@pytest.mark.slow
 def test_images_are_pulled_back_in_space(d, phi, n):
     """(φ·I)(y) = I(φ⁻¹(y)) at positions y, to the error of linear interpolation: of second order."""
     errors = []
@@ -53,6 +54,7 @@ def test_images_are_pulled_back_in_space(d, phi, n):
 
 @torch.no_grad()
 @pytest.mark.parametrize(("d", "n"), [(1, 129), (2, 33)])
+@pytest.mark.slow
 def test_acting_twice_is_acting_with_the_composition(d, n):
     """(φ∘ψ)·I ≈ φ·(ψ·I), to the error of one more interpolation."""
     phi, psi = maps(d)

@@ -277,6 +277,7 @@ def test_acceleration_pays():
 
 
 @pytest.mark.parametrize("extended", [True, False], ids=["extended", "plain"])
+@pytest.mark.slow
 def test_it_goes_on_where_it_was_saved(extended):
     x = cloud(30, 2, seed=2)
     ends = []
@@ -293,6 +294,7 @@ def test_it_goes_on_where_it_was_saved(extended):
     assert all(map(torch.equal, *ends))
 
 
+@pytest.mark.slow
 def test_batches_are_steps():
     x = cloud(60, 2, seed=2)
     loss, values = LOSSES["values"]()

@@ -37,6 +37,7 @@ def frames_of(path):
 
 
 @pytest.mark.parametrize("kind", EACH)
+@pytest.mark.slow
 def test_rows_go_there_and_draws_come_back(kind, tmp_path):
     path = fitted(kind).animate(tmp_path / "film.gif", moments=3, seconds=0.5, dpi=50)
     frames = [frame for frame, _ in frames_of(path)]
@@ -62,6 +63,7 @@ def test_a_film_says_what_it_shows(kind, monkeypatch):
         assert ("given the context" in words) == kind.endswith("given another")
 
 
+@pytest.mark.slow
 def test_rests_are_at_the_rows_the_base_and_the_draws(tmp_path):
     film = DensityFilm(way("two columns"))
     path = write_film(film, tmp_path / "film.gif", seconds=1.0, back=False, dpi=30)
@@ -104,6 +106,7 @@ def test_a_context_stays_where_it_is():
     assert not np.allclose(followed.rows[0], followed.rows[-1])
 
 
+@pytest.mark.slow
 def test_a_strip_shows_as_many_moments_as_are_asked_for(monkeypatch):
     for kind in ("two columns", "at rest"):
         figure = plot.density_strip(way(kind, 9), 3)

@@ -133,6 +133,7 @@ def test_rows_are_carried_from_where_they_are_to_the_base():
     assert (ends < [ax.get_xlim()[1], ax.get_ylim()[1]]).all()
 
 
+@pytest.mark.slow
 def test_pairs_of_columns_show_all_the_data():
     x, figure = torch.cat([cloud(60, 4), 100 * cloud(60, 2)], 1), Figure(figsize=(7, 7))
     plot.marginals(figure, x, x + 0.01, names=[f"c{k}" for k in range(6)], columns=[0, 4, 5])
@@ -160,6 +161,7 @@ def test_maps_of_one_limit_have_the_same_level_lines():
     assert np.abs(p[:, None] - [0.1, 0.3, 0.5, 0.7, 0.9]).min(1).max() < 0.01
 
 
+@pytest.mark.slow
 def test_any_law_has_a_picture(monkeypatch):
     for law in (learning.mixture(False)(1, F64, 0), Gaussian.standard(2, F64), Gaussian.standard(5, F64)):
         figure = plot.law(law, title="A law")
@@ -200,6 +202,7 @@ def test_what_is_shown_of_a_law_stays_within_its_bounds_and_one_period():
     assert float(hi[1] - lo[1]) > float(x[:, 1].amax() - x[:, 1].amin())
 
 
+@pytest.mark.slow
 def test_a_column_given_another_is_a_map_of_its_density(monkeypatch):
     law = Transported(zoo.affine(2, F64, 0), Conditional(learning.mixture(False)(2, F64, 0), 1))
     rows = law.sample(100, seeded())
@@ -217,6 +220,7 @@ def test_a_column_given_another_is_a_map_of_its_density(monkeypatch):
     assert float(shown[60, 30]) == pytest.approx(float(law(at).exp()))
 
 
+@pytest.mark.slow
 def test_a_row_that_is_far_away_does_not_hide_the_others(monkeypatch):
     law = law_of(2)
     x = law.sample(200, seeded())

@@ -85,6 +85,7 @@ def test_every_moment_is_drawn_once_and_told(tmp_path):
 
 
 @needs_ffmpeg
+@pytest.mark.slow
 def test_an_mp4_lasts_as_long_and_shows_the_same(tmp_path):
     path = write_film(Bar(), tmp_path / "bar.mp4", seconds=2.0, dpi=100)
     probe = ["ffprobe", "-v", "error", "-count_frames", "-select_streams", "v", "-of", "json", "-show_entries"]

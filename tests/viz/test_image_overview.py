@@ -92,6 +92,7 @@ def panels(figure, name, rows):
 
 
 @pytest.mark.parametrize("name", CASES)
+@pytest.mark.slow
 def test_the_report_is_a_whole_picture(name, caplog, monkeypatch):
     settings = dict(rcParams)
     with caplog.at_level(logging.WARNING):
@@ -162,6 +163,7 @@ def test_rows_are_the_three_views_and_say_where_they_are():
     ]
 
 
+@pytest.mark.slow
 def test_the_moving_image_is_resampled_on_the_fixed_grid_by_its_header():
     target = phantom(header("LAS"))
     source = phantom(header("PIR", (1.1, 1.3, 1.2), (60, 61, 62), degrees=10))

@@ -303,6 +303,7 @@ def test_one_tile_is_refused():
 
 
 @pytest.mark.parametrize(("name", "view"), [("LAS", 0), ("PIR", 1), ("ASL", 2)])
+@pytest.mark.slow
 def test_grid_lines_are_where_a_coordinate_of_the_inverse_is_round(name, view):
     image = phantom(header(name))
     phi, plane = bumps(image), planes(image)[view]

@@ -50,6 +50,7 @@ PANELS = {
 
 
 @pytest.mark.parametrize("name", PANELS)
+@pytest.mark.slow
 def test_no_text_is_clipped_or_written_over(name, monkeypatch, caplog):
     figure = learning(records(), PANELS[name], "table.csv: price", "accuracy 0.95,  balanced accuracy 0.93")
     drawn, draw = {}, Text.draw

@@ -45,6 +45,7 @@ def places(ax):
 
 
 @pytest.mark.parametrize("name", marked(*QUICK))
+@pytest.mark.slow
 def test_no_text_is_clipped_or_written_over(name, monkeypatch):
     figure = picture(name)
     texts = written(figure, monkeypatch)

@@ -137,6 +137,7 @@ def test_an_alignment_is_told():
     assert "aligns" in shape_scene(source, target, Compose([phi, phi])).note
 
 
+@pytest.mark.slow
 def test_a_map_that_does_nothing_has_a_page(tmp_path):
     source = circle()
     phi = toward(source.x, source.x, strength=0.0)
@@ -144,6 +145,7 @@ def test_a_map_that_does_nothing_has_a_page(tmp_path):
     assert "Course of the fit" not in path.read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_numbers_of_the_page_are_those_of_the_report(tmp_path):
     text = page(tmp_path / "page.html", "plane curves", title="A <b>title</b>").read_text("utf-8")
     values = dict(

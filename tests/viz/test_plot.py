@@ -350,6 +350,7 @@ def picture(name):
 
 
 @pytest.mark.parametrize("name", cases(list(PAIRS), slow=["five coordinates", "curves in space", "cloud"]))
+@pytest.mark.slow
 def test_registration_is_a_whole_picture(name, tmp_path, caplog):
     settings = dict(rcParams)
     with caplog.at_level(logging.WARNING):
@@ -373,6 +374,7 @@ def test_registration_is_a_whole_picture(name, tmp_path, caplog):
 @pytest.mark.parametrize(
     "name", cases(list(PAIRS), slow=["plane curves in space", "five coordinates", "curves in space", "cloud"])
 )
+@pytest.mark.slow
 def test_no_text_is_clipped_or_written_over(name, monkeypatch):
     figure, drawn, draw = picture(name), {}, Text.draw
 
@@ -417,6 +419,7 @@ def test_values_of_any_sign_are_shown_whole():
 
 
 @pytest.mark.parametrize("name", cases(["curves", "surfaces", "cloud"], slow=["surfaces", "cloud"]))
+@pytest.mark.slow
 def test_vector_formats_are_light_and_their_text_is_text(name):
     figure = picture(name)
     for suffix in ("pdf", "svg"):

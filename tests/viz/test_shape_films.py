@@ -75,6 +75,7 @@ def pixels(figure, dpi=50):
 
 
 @names
+@pytest.mark.slow
 def test_frames_differ_in_the_panel_and_on_the_time_line_only(name):
     shown = film(name)
     frames = []
@@ -105,6 +106,7 @@ def test_a_moment_looks_the_same_whatever_was_shown_before(name):
 
 
 @names
+@pytest.mark.slow
 def test_everything_is_named_and_nothing_is_clipped_or_written_over(name, monkeypatch, caplog):
     shown = film(name)
     with caplog.at_level(logging.WARNING):
@@ -128,6 +130,7 @@ def test_the_stage_suits_the_shape(name):
     assert type(stage(source, target, phi, 2)) is STAGES.get(name, SpaceStage)
 
 
+@pytest.mark.slow
 def test_a_film_is_a_gif_of_so_many_frames(tmp_path):
     path = write_film(film("surfaces"), tmp_path / "ball.gif", dpi=40, seconds=0.6)
     with Image.open(path) as image:
@@ -247,6 +250,7 @@ def test_the_quantity_may_be_chosen():
 
 
 @pytest.mark.parametrize("name", cases(list(PAIRS), slow=[name for name in PAIRS if name != "surfaces"]))
+@pytest.mark.slow
 def test_a_filmstrip_is_a_row_in_one_scale(name, monkeypatch, caplog):
     source, target, phi = way(name)
     figure = Figure(figsize=(14, 3.4), facecolor="white")

@@ -261,6 +261,7 @@ def test_saved_as_png_it_is_the_right_way_up_and_as_fine_as_asked():
         assert wide[rows[2]] < 0.5 * wide[rows[-3]]
 
 
+@pytest.mark.slow
 def test_in_vector_formats_the_surface_is_an_image_and_text_is_text():
     figure = Picture(figsize=(4, 4), facecolor="white")
     plot.shapes(figure.add_subplot(projection="3d"), {"source": mesh(), "target": mesh()})

@@ -70,6 +70,7 @@ PICTURES = {
 
 
 @pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.slow
 def test_nothing_is_clipped_or_written_over(name, monkeypatch):
     figure = PICTURES[name]()
     texts = written(figure, monkeypatch)
