@@ -13,7 +13,7 @@ from diffeo.shapes import Curve, Mesh, Points
 from diffeo.viz.page.companions import grid_lines, ways
 from diffeo.viz.page.figures import MEANINGS, course_table, details, figures_table, fit_chart, verdict
 from diffeo.viz.page.registration import registration_page
-from diffeo.viz.page.shapes import seen, shape_scene
+from diffeo.viz.page.shapes import letter, seen, shape_scene
 from diffeo.viz.timeline import timeline
 from tests.viz.browser import in_browser, ink, opened, pixels, slide, traces
 from tests.viz.bumps import toward
@@ -239,3 +239,7 @@ def test_the_slider_moves_the_shape(name, tmp_path):
         assert ink(before) > 0.01 < ink(after)
         assert (before != after).any()
         assert moved["type"] == ("mesh3d" if isinstance(source, Mesh) else "scatter")
+
+
+def test_axes_are_called_what_columns_are():
+    assert [letter(name) for name in ("$x_{12}$", "malic_acid", "a{1}", "x")] == ["x₁₂", "malic_acid", "a{1}", "x"]

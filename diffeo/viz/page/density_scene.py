@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from diffeo.viz.density import LEVELS, bright, cells_of
 from diffeo.viz.density_way import DensityWay
 from diffeo.viz.page.scene import Layer, Scene
+from diffeo.viz.page.shapes import letter
 from diffeo.viz.style import BLUE, FAINT, ORANGE
 from diffeo.viz.view import Array, sample
 
@@ -37,7 +38,7 @@ def density_scene(way: DensityWay, note: str) -> Scene:
         Layer("rows", _shown(way, way.rows, 2), ORANGE, quantities=quantities, size=size, diverging=(GROWN,)),
     )
     names = [re.sub(r"\s*\([^)]*\)$", "", name) if space else name for name in way.names]  # room is scarce in space
-    names = [re.sub(r"[${}_]", "", name) for name in names]
+    names = [letter(name) for name in names]
     axes = [names[0], "density p (per unit)"] if flat else [names[k] for k in _axes(way)]
     return Scene(
         "From the rows to the base, and back", layers, way.times, note=note, axes=axes, clock="part of the way",

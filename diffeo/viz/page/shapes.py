@@ -79,7 +79,7 @@ def shape_scene(source: PointShape, target: PointShape, phi: Diffeo) -> Scene:
         [lattice, *ends, moved, ways(way.positions[..., :width])],
         way.times,
         _note(source, phi, before, width),
-        [_letter(name) for name in axis_names(d, range(width))],
+        [letter(name) for name in axis_names(d, range(width))],
         clock="part of the way",
         color=telling(way).label(way),
     )
@@ -150,6 +150,8 @@ def _note(source: PointShape, phi: Diffeo, shown: Seen, width: int) -> str:
     return " ".join(words)
 
 
-def _letter(name: str) -> str:
-    """An axis's name without matplotlib's mathematics: x₁ instead of $x_{1}$."""
+def letter(name: str) -> str:
+    """An axis's name without matplotlib's mathematics: x₁ instead of $x_{1}$; other names as they are."""
+    if "$" not in name:
+        return name
     return name.replace("$", "").replace("_{", "").replace("}", "").translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
