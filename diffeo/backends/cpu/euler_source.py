@@ -128,43 +128,48 @@ def inverse_source(jet: Jet, d: int) -> tuple[str, list[float]]:
     """The source of ``loop(y, x, residuals, dets, eps, c, a, q, h, first, constants, start, stop)``.
 
     By Newton's method, undamped, from y: x and y of shape (d, n); for every point, (n,), how far its image is from y in
-    units of what rounding allows, ``eps`` times the size of the numbers, and the determinant there.
+    units of what rounding allows, ``eps`` times the size of the numbers, and the determinant there. Points that are
+    there leave the block, so that a round costs what is left.
     """
     lines, constants = jet_lines(jet, ("value", "slope"))
     axes, entries, grid = range(d), [(r, s) for r in range(d) for s in range(d)], 2 * d
     out = ["def loop(y, x, residuals, dets, eps, c, a, q, h, first, constants, start, stop):"]
     out += [f"    k{slot} = constants[{slot}]" for slot in range(len(constants))]
     out += ["    layer, stretch, step = 0, q[0], h[0]", "    twice = R(2) * stretch * step"]
-    out += [f"    w = np.empty(({2 * d + d * d}, {BLOCK}), c.dtype)", f"    allowed = np.empty({BLOCK}, c.dtype)"]
+    out += [f"    w = np.empty(({2 * d + d * d}, {BLOCK}), c.dtype)"]
+    out += [f"    allowed, place = np.empty({BLOCK}, c.dtype), np.empty({BLOCK}, np.int64)"]
     if d > WRITTEN:
         out += [f"    m, row, pivots = np.empty(({d}, {d}), c.dtype), np.empty({d}, c.dtype), np.empty({d}, np.int64)"]
     out += [f"    for begin in range(start, stop, {BLOCK}):", f"        size = min({BLOCK}, stop - begin)"]
-    out += ["        for i in range(size):", *(f"            w[{r}, i] = y[{r}, begin + i]" for r in axes)]
-    out += [f"        for round in range({ROUNDS}):", "            left = False", "            for i in range(size):"]
+    out += ["        for i in range(size):", "            place[i] = begin + i"]
+    out += [f"            w[{r}, i] = y[{r}, begin + i]" for r in axes]
+    out += [f"        for round in range({ROUNDS}):", "            for i in range(size):"]
     out += [f"                w[{r}, i] = R(0)" for r in range(d, 2 * d + d * d)]
     out += [" " * 12 + line for line in summing_lines(lines, d)]
-    out += ["            for i in range(size):"]
-    tail = [f"f{r} = w[{r}, i] + step * w[{d + r}, i] - y[{r}, begin + i]" for r in axes]
+    out += ["            left = 0", "            for i in range(size):", "                at = place[i]"]
+    tail = [f"f{r} = w[{r}, i] + step * w[{d + r}, i] - y[{r}, at]" for r in axes]
     tail += ["residual = sqrt(" + " + ".join(f"f{r} * f{r}" for r in axes) + ")", "if round == 0:"]
     largest = "R(0)"
     for r in axes:
-        largest = f"max({largest}, abs(y[{r}, begin + i]))"
+        largest = f"max({largest}, abs(y[{r}, at]))"
     tail += [f"    allowed[i] = eps * (R(1) + {largest} + residual)"]
     if d <= WRITTEN:
         tail += [f"m{r}{s} = twice * w[{grid + d * r + s}, i]" + one(r, s) for r, s in entries]
         tail += [f"det = {determinant(d)}"]
         moves = [" + ".join(f"({cofactor(d, s, r)}) * f{s}" for s in axes) for r in axes]
-        moves = [f"w[{r}, i] -= ({move}) / det" for r, move in enumerate(moves)]
+        moves = [f"x[{r}, at] = w[{r}, i] - ({move}) / det" for r, move in enumerate(moves)]
     else:
         tail += [f"for r in range({d}):", f"    for s in range({d}):"]
         tail += [f"        m[r, s] = twice * w[{grid} + {d} * r + s, i]", "    m[r, r] += R(1)"]
         tail += ["det = inverted(m, row, pivots, R(1e-20))"]
-        moves = [f"w[{r}, i] -= " + " + ".join(f"m[{r}, {s}] * f{s}" for s in axes) for r in axes]
-    tail += ["residuals[begin + i], dets[begin + i] = residual / allowed[i], det"]
-    tail += ["left = left or not residual <= allowed[i]"]
-    out += [" " * 16 + line for line in [*tail, *moves]]  # a move costs nothing here, and squares the error
-    out += ["            if not left:", "                break", "        for i in range(size):"]
-    out += [f"            x[{r}, begin + i] = w[{r}, i]" for r in axes]
+        moves = [" + ".join(f"m[{r}, {s}] * f{s}" for s in axes) for r in axes]
+        moves = [f"x[{r}, at] = w[{r}, i] - ({move})" for r, move in enumerate(moves)]
+    tail += ["residuals[at], dets[at] = residual / allowed[i], det"]
+    tail += [*moves, "if not residual <= allowed[i]:"]  # a move costs nothing here, and squares the error
+    tail += ["    place[left], allowed[left] = at, allowed[i]", *(f"    w[{r}, left] = x[{r}, at]" for r in axes)]
+    tail += ["    left += 1"]
+    out += [" " * 16 + line for line in tail]
+    out += ["            size = left", "            if size == 0:", "                break"]
     return "\n".join(out) + "\n", constants
 
 
