@@ -152,6 +152,12 @@ def test_gaps_stay_gaps():
     assert data["scales"]["q"]["gaps"]
 
 
+def test_a_scene_opens_at_its_end_or_where_it_is_told():
+    layer = Layer("a", np.zeros((1, 3, 2)), "ink")
+    assert Scene("S", [layer], TIMES).data()["start"] == len(TIMES) - 1
+    assert Scene("S", [layer], TIMES, start=0).data()["start"] == 0
+
+
 def test_a_swipe_holds_its_pictures():
     before, after = checks()
     data = Swipe("S", before, after).data()

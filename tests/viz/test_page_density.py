@@ -67,8 +67,8 @@ def test_a_page_tells_the_report_and_shows_the_way(kind, tmp_path):
 @pytest.mark.parametrize("kind", ["two columns", "five columns"])
 def test_the_slider_moves_the_rows(kind, tmp_path):
     path = fitted(kind).to_html(tmp_path / "page.html")
-    with opened(path) as page:
-        slide(page, 0)
+    with opened(path) as page:  # at the start
+        assert page.locator("section.scene .clock input").input_value() == "0"
         before, seen = traces(page), pixels(page, "section.scene .plot")
         slide(page, 24)
         after = traces(page)

@@ -216,10 +216,11 @@ def _note(way: DensityWay) -> str:
     if not way.moves:
         only = "only opens bounds up" if way.opened else "is affine: it only changes units"
         return f"Nothing moves here: φ {only}, and {said(way.law)} is the density itself. Columns are standardized."
-    many = f" Of {way.columns} columns the first three are shown." if len(way.low) > 3 else ""
+    d = len(way.low)
+    many = f" Three of {d} columns are shown{', context included' if way.given else ''}." if d > 3 else ""
     return (
-        f"φ carries the rows to {said(way.law)}, {way.moved:.2g} standard deviations on average; φ⁻¹ makes draws of "
-        f"the density from draws of it: run the slider back.{many} Columns are standardized."
+        f"φ carries the rows to {said(way.law)}, {way.moved:.2g} standard deviations on average: run the slider. Back "
+        f"from there φ⁻¹ makes draws of the density from draws of the base.{many} Columns are standardized."
     )
 
 

@@ -42,7 +42,7 @@ def density_scene(way: DensityWay, note: str) -> Scene:
     axes = [names[0], "density p (per unit)"] if flat else [names[k] for k in _axes(way)]
     return Scene(
         "From the rows to the base, and back", layers, way.times, note=note, axes=axes, clock="part of the way",
-        equal=not flat and not way.given,
+        equal=not flat and not way.given, start=0,
     )  # fmt: skip
 
 

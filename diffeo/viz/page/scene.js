@@ -7,7 +7,7 @@ function scene(section, data) {
   if (!flat && !hasWebGL())
     return say(section, "This browser shows no WebGL, which shapes in space need: switch it on, or open the page in another one.");
   const layers = data.layers.map(opened);
-  const state = { moment: data.times.length - 1, color: data.color };
+  const state = { moment: data.start, color: data.color };
   const box = section.querySelector(".plot");
   box.setAttribute("aria-label", section.querySelector("h2").textContent);
   const config = { displaylogo: false, responsive: true, scrollZoom: !flat, modeBarButtonsToRemove: ["select2d", "lasso2d"] };

@@ -105,6 +105,7 @@ class Scene(Panel):
         clock: the name of the time.
         color: the quantity that colors at first; None for the layers' own colors.
         equal: whether both axes of a plane have one scale.
+        start: the moment that is seen at first; by default the last.
 
     Raises: ValueError for layers that do not belong together.
     """
@@ -117,6 +118,7 @@ class Scene(Panel):
     clock: str = "time"
     color: str | None = None
     equal: bool = True
+    start: int | None = None
     kind: ClassVar[str] = "scene"
     plotly: ClassVar[bool] = True
 
@@ -161,6 +163,7 @@ class Scene(Panel):
             "scales": {label: self._scale(label) for label in self.labels},
             "color": self.color,
             "equal": self.equal,
+            "start": np.size(self.times) - 1 if self.start is None else self.start,
         }
 
     def _scale(self, label: str) -> dict[str, Any]:
