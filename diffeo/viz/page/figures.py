@@ -82,8 +82,9 @@ def verdict(report: Mapping[str, Any]) -> str:
         if before is not None and after is not None:
             said.append(f"{word} {before:.3g} before, {after:.3g} after")
     folds = [report[name] for name in ("folds", "flipped") if report.get(name) is not None]
-    if folds or report.get("min_jacobian") is not None:
-        found = sum(folds) or (report.get("min_jacobian") or 1) <= 0
+    least = report.get("min_jacobian")
+    if folds or least is not None:
+        found = any(folds) or (least is not None and least <= 0)
         said.append("it folds: see the numbers" if found else "no fold")
     if report.get("converged") is False:
         said.append("not converged")

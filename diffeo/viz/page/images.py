@@ -58,9 +58,9 @@ def image_panels(
         phi: the map.
         companions: drawn on the pictures; of those in space there are scenes, too.
     """
-    ends = [(one.after, one.aim) for one in companions]
+    carried = [(one.after, one.aim) for one in companions]
     pairs = [(one.before, one.aim) for one in companions]
-    overview = image_registration(source, target, moved, phi, [], "Images and map", points=ends)
+    overview = image_registration(source, target, moved, phi, [], "Images and map", points=carried)
     return [
         _way(image_moments(source, target, phi, pairs, MOMENTS, HIGH), pairs),
         *_slices(source, target, moved),

@@ -96,7 +96,7 @@ class Swipe(Panel):
 
     def data(self) -> dict[str, Any]:
         """Every slice as an image, by name."""
-        names = self.slices or [f"{self.clock}: {t:.2g}" for t in self.times or ()]
+        names = self.slices or [f"{self.clock}: {t:.2g}" for t in (() if self.times is None else self.times)]
         names = names or [f"slice {k + 1} of {self.count}" for k in range(self.count)]
         first = self.count // 2 if self.times is None else self.count - 1
         return {
