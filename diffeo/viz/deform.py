@@ -18,6 +18,8 @@ from diffeo.viz.view import Array, array, dominant_plane
 
 FINE = 4
 """Points per cell side: lines bend and colors blend between the lines' crossings."""
+MARGIN = 0.08
+"""How far a grid goes beyond the shape it is drawn around, as a part of the extent."""
 
 
 class Sheet(NamedTuple):
@@ -68,6 +70,13 @@ def grid(
     ax.margins(0.02)
     if bar:
         color_bar(ax, mesh, growth_label(sheet.logdet))
+
+
+def around(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Corners of the box that a grid around points, shape (n, d), covers, each of shape (d,)."""
+    lo, hi = x.amin(0), x.amax(0)
+    margin = MARGIN * (hi - lo).max()
+    return lo - margin, hi + margin
 
 
 def lattice(lo: Tensor, hi: Tensor, lines: int, axes: tuple[int, int]) -> Tensor:

@@ -18,6 +18,7 @@ from diffeo.viz.image_words import MASK, Panels, bar_below, head, legend, names,
 from diffeo.viz.images import Window, pixels, reach, show, signed, tiled, window
 from diffeo.viz.layout import FOOT, PANELS, Layout, arranged
 from diffeo.viz.marks import link, mark
+from diffeo.viz.picture import Picture
 from diffeo.viz.planes import Plane, planes
 from diffeo.viz.style import DIVERGING, INK, ROLES, caption
 from diffeo.viz.view import Array
@@ -66,7 +67,7 @@ def image_registration(
     """
     drawn = planes(target)
     layout = arranged([plane.size for plane in drawn], FOOT if len(records) else 0.0)
-    figure = Figure(figsize=(layout.total_width, layout.total_height), facecolor="white")
+    figure = Picture(figsize=(layout.total_width, layout.total_height), facecolor="white")
     axes = {
         name: [figure.add_axes(layout.place(*layout.panel(name, k, plane.size))) for k, plane in enumerate(drawn)]
         for name in PANELS

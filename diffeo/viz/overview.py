@@ -15,7 +15,7 @@ from mpl_toolkits.mplot3d import Axes3D
 from diffeo.core import Diffeo
 from diffeo.shapes import Curve, Mesh, PointShape
 from diffeo.viz.curves import history
-from diffeo.viz.deform import grid
+from diffeo.viz.deform import around, grid
 from diffeo.viz.draw import colored, shapes
 from diffeo.viz.picture import Picture
 from diffeo.viz.style import INK, LARGE, NORMAL, axis_names, caption
@@ -26,8 +26,6 @@ WIDTH, HEIGHT, SIDE, RIGHT = 10.0, 7.1, 2.5, 9.85
 """Inches: the figure, the side of a panel, where the rightmost panel ends."""
 LEFT, STEP, UPPER, LOWER, BETWEEN = 0.62, 3.02, 3.9, 0.55, 1.6
 """Inches: where panels begin, from one to the next, both rows; and between the grid and the course of the fit."""
-MARGIN = 0.08
-"""How far the grid goes beyond the source, as a part of the extent."""
 
 
 def registration(
@@ -101,9 +99,7 @@ def _widen(ax: Axes, x: Array) -> None:
 def _map(figure: Figure, source: PointShape, moved: PointShape, phi: Diffeo) -> float:
     """The deformed grid over the box of the source, and what of the source lies in it, moved along; its width."""
     d = source.x.shape[1]
-    lo, hi = source.x.amin(0), source.x.amax(0)
-    margin = MARGIN * (hi - lo).max()
-    lo, hi = lo - margin, hi + margin
+    lo, hi = around(source.x)
     plane = dominant_plane(array(lo), array(hi)) if d > 1 else (0, 0)
     aspect = float((hi - lo)[plane[0]] / (hi - lo)[plane[1]])
     width = SIDE * min(max(aspect, 0.6), 1.6)

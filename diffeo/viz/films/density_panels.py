@@ -7,7 +7,6 @@ from itertools import combinations
 
 import numpy as np
 import torch
-from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
@@ -85,7 +84,7 @@ class Line(Panels):
         dress(self.density, "", "density p  (per unit)")
         self.density.tick_params(labelbottom=False)
         dress(self.ways, self.way.names[0], "part of the way")
-        legend(self.density, [*key(self.density), Line2D([], [], color=INK, lw=2, label="density")])
+        legend(self.density, [*key(), Line2D([], [], color=INK, lw=2, label="density")])
 
     def draw(self, board: Board, moment: int, who: str) -> None:
         """The curve, over a histogram of all that are on their way."""
@@ -131,7 +130,7 @@ class Plane(Panels):
         )
         strip = color_bar(self.ax, ScalarMappable(Normalize(0, self.limit), MAP), what)
         strip.ax.hlines([part * self.limit for part in LEVELS], 0, 1, colors=INK, linewidths=LINE)
-        legend(self.ax, key(self.ax))
+        legend(self.ax, key())
 
     def draw(self, board: Board, moment: int, who: str) -> None:
         """The density, the grid that goes along, the points."""
@@ -188,7 +187,7 @@ class Pairs(Panels):
                 axis.set_major_locator(MaxNLocator(4))
             self.panels.append(ax)
         self.head = self.panels[0]
-        handles = [*key(self.head), Line2D([], [], color="#6aaed6", marker="s", ls="", ms=7, label="all draws")]
+        handles = [*key(), Line2D([], [], color="#6aaed6", marker="s", ls="", ms=7, label="all draws")]
         board.figure.legend(
             handles=handles, loc="upper right", frameon=False, fontsize=8, ncols=1 if self.rows > 1 else 3,
             bbox_to_anchor=((self.width - 0.25) / self.width, (self.height - 0.55) / self.height), borderaxespad=0.0,
@@ -207,7 +206,7 @@ class Pairs(Panels):
         caption(self.head, said)
 
 
-def key(ax: Axes) -> list[Line2D]:
+def key() -> list[Line2D]:
     """What dots mean."""
     return [
         Line2D([], [], color=color, marker=marker, ls="", ms=4, label=who) for who, (color, marker, _) in LOOKS.items()

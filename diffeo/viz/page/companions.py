@@ -7,14 +7,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from diffeo.viz.deform import FINE, lattice
+from diffeo.viz.deform import FINE, around, lattice
 from diffeo.viz.page.scene import Layer
 from diffeo.viz.style import FAINT
 from diffeo.viz.view import Array, array, dominant_plane, sample
 
 MOST_WAYS = 300
-MARGIN = 0.08
-"""How far the grid goes beyond the shape, as a part of the extent."""
 
 
 def grid_lines(x: Tensor, width: int, lines: int) -> tuple[Tensor, NDArray[np.intp]]:
@@ -27,10 +25,9 @@ def grid_lines(x: Tensor, width: int, lines: int) -> tuple[Tensor, NDArray[np.in
 
     Returns: points on the lines, shape (k, d), and pairs of them, shape (m, 2).
     """
-    lo, hi = x.amin(0), x.amax(0)
-    margin = MARGIN * (hi - lo).max()
+    lo, hi = around(x)
     plane = (0, 1) if width == 2 else dominant_plane(array(lo), array(hi))
-    points = lattice(lo - margin, hi + margin, lines, plane)
+    points = lattice(lo, hi, lines, plane)
     rows, columns = points.shape[:2]
     on = (np.arange(rows)[:, None] % FINE == 0) | (np.arange(columns) % FINE == 0)
     number = np.cumsum(on).reshape(on.shape) - 1

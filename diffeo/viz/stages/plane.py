@@ -8,19 +8,16 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from torch import Tensor
 
 from diffeo.core import Diffeo
 from diffeo.shapes import PointShape
-from diffeo.viz.deform import Sheet, draw_sheet, growth_label, lattice, symmetric
+from diffeo.viz.deform import Sheet, around, draw_sheet, growth_label, lattice, symmetric
 from diffeo.viz.draw import draw_thin
 from diffeo.viz.stages.base import Stage
 from diffeo.viz.style import DIVERGING, INK, ROLES, axis_names, color_bar, dress
 from diffeo.viz.timeline import timeline
 from diffeo.viz.view import array
 
-MARGIN = 0.08
-"""How far the grid goes beyond the source, as a part of the extent."""
 LINES = 24
 """Of the grid, along its longer side."""
 
@@ -29,7 +26,7 @@ class PlaneStage(Stage):
     """Two dimensions, or three that are flat: the grid is colored by growth, and the shape is not colored."""
 
     def __init__(self, source: PointShape, target: PointShape | None, phi: Diffeo, moments: int) -> None:
-        points = _around(source.x)
+        points = lattice(*around(source.x), LINES, (0, 1))
         n, rows, columns = len(source.x), *points.shape[:2]
         way, grid = timeline(phi, torch.cat([source.x, points.flatten(0, 1)]), moments, measured=n).split(n)
         super().__init__(source, target, way)
@@ -69,10 +66,3 @@ class PlaneStage(Stage):
 
     def _moving(self) -> Any:
         return INK
-
-
-def _around(x: Tensor) -> Tensor:
-    """The points of a grid over the box of a shape, shape (a, b, d)."""
-    lo, hi = x.amin(0), x.amax(0)
-    margin = MARGIN * (hi - lo).max()
-    return lattice(lo - margin, hi + margin, LINES, (0, 1))
