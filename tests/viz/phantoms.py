@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import torch
 
 from diffeo.flows import Affine, Warp
 from diffeo.grid import Grid
-from diffeo.shapes import Image
+from diffeo.shapes import Image, Nearest
 from tests.viz.bumps import Bumps
 
 SPOT = (12.0, -9.0, 15.0)
@@ -59,6 +60,31 @@ def picture(rows=40, columns=60, channels=1, at=(0.3, 0.4), attributes=PIXELS):
     spot = torch.exp(-((x - at[0] * columns) ** 2 + (y - at[1] * rows) ** 2) / (0.02 * size**2))
     shades = torch.linspace(1, 0.3, channels)[:, None, None] if channels > 1 else 1.0
     return Image((255 * spot * shades).expand(channels, rows, columns).clone(), grid, attributes=attributes)
+
+
+def pictures(**kind):
+    """A picture and another one, whose spot is elsewhere."""
+    return picture(at=(0.3, 0.4), **kind), picture(at=(0.45, 0.5), **kind)
+
+
+def labels():
+    """The same with whole numbers that are names."""
+    found = []
+    for image in pictures():
+        values = (image.values / 80).round()
+        found.append(dataclasses.replace(image, values=values, background=None, interpolation=Nearest()))
+    return tuple(found)
+
+
+def volumes(name="LPI", spacing=(1.5, 2.0, 3.0), shape=(40, 33, 26), attributes=RAS, **turned):
+    """A volume and another one, whose spot is elsewhere."""
+    grid = header(name, spacing, shape, **turned)
+    return tuple(phantom(grid, at, attributes, width=8.0) for at in ((0.0, 4.0, -5.0), (12.0, -9.0, 5.0)))
+
+
+def small_volumes():
+    """Such volumes of few points."""
+    return volumes(spacing=(3.0, 3.5, 4.0), shape=(22, 18, 15))
 
 
 def bumps(image, strength=0.06):

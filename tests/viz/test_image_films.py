@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 
 import numpy as np
@@ -12,33 +11,16 @@ from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.contour import ContourSet
 from PIL import Image as Still
 
-from diffeo.shapes import Compound, Curve, Nearest, Points
+from diffeo.shapes import Compound, Curve, Points
 from diffeo.viz.film import write_film
 from diffeo.viz.films.images import DIFFERENCE, FIXED, MAP, MOVING, ImageFilm
 from diffeo.viz.films.registration import registration_film
 from diffeo.viz.images import pixels, window
-from tests.viz.phantoms import RAS, bumps, header, phantom, picture
+from tests.viz.phantoms import bumps, labels, pictures, small_volumes
 from tests.viz.test_plot import records, sphere
 from tests.viz.texts import clipped, crossing, written
 
 MOMENTS = 4
-
-
-def pictures(**kind):
-    return picture(at=(0.3, 0.4), **kind), picture(at=(0.45, 0.5), **kind)
-
-
-def volumes():
-    grid = header("LPI", (3.0, 3.5, 4.0), (22, 18, 15))
-    return tuple(phantom(grid, at, RAS, width=8.0) for at in ((0.0, 4.0, -5.0), (12.0, -9.0, 5.0)))
-
-
-def labels():
-    def whole(image):
-        values = (image.values / 80).round()
-        return dataclasses.replace(image, values=values, background=None, interpolation=Nearest())
-
-    return tuple(whole(image) for image in pictures())
 
 
 def fine():
@@ -46,7 +28,7 @@ def fine():
     return pictures(rows=90, columns=300, channels=3)
 
 
-KINDS = {"picture": pictures, "volume": volumes, "labels": labels, "color": fine}
+KINDS = {"picture": pictures, "volume": small_volumes, "labels": labels, "color": fine}
 SLOW = ("volume", "labels", "color")
 CASES = [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in KINDS]
 
@@ -156,7 +138,7 @@ def test_what_goes_along_is_drawn_where_it_is(monkeypatch):
 
 @pytest.mark.slow
 def test_surfaces_are_cut_in_the_slices_of_volumes():
-    source, target = volumes()
+    source, target = small_volumes()
     phi = bumps(target)
     ball = sphere().with_positions(20 * sphere().x.double())
     found = ImageFilm(source, target, phi, points=[(ball, ball)], moments=MOMENTS)

@@ -21,18 +21,9 @@ from diffeo.viz import plot
 from diffeo.viz.layout import PANELS
 from diffeo.viz.planes import planes
 from diffeo.viz.style import ROLES
-from tests.viz.phantoms import RAS, header, phantom, picture, waves
+from tests.viz.phantoms import RAS, header, phantom, pictures, volumes, waves
 from tests.viz.test_plot import records, sphere
 from tests.viz.texts import clipped, crossing, written
-
-
-def volumes(name="LPI", spacing=(1.5, 2.0, 3.0), shape=(40, 33, 26), attributes=RAS, **turned):
-    grid = header(name, spacing, shape, **turned)
-    return tuple(phantom(grid, at, attributes, width=8.0) for at in ((0.0, 4.0, -5.0), (12.0, -9.0, 5.0)))
-
-
-def pictures(**kind):
-    return picture(at=(0.3, 0.4), **kind), picture(at=(0.45, 0.5), **kind)
 
 
 def masked(source, target):

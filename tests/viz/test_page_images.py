@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 import io
 import json
 import re
@@ -15,14 +14,14 @@ import numpy as np
 import pytest
 from PIL import Image as Still
 
-from diffeo.shapes import Compound, Image, Nearest, Points
+from diffeo.shapes import Compound, Image, Points
 from diffeo.viz.images import pixels as shades
 from diffeo.viz.images import window
 from diffeo.viz.page import images
 from diffeo.viz.page.registration import registration_page
 from diffeo.viz.planes import planes
 from tests.viz.browser import in_browser, ink, opened, pixels
-from tests.viz.phantoms import RAS, bumps, header, phantom, picture
+from tests.viz.phantoms import bumps, labels, pictures, small_volumes
 from tests.viz.test_plot import records, sphere
 
 REPORT = {
@@ -32,24 +31,7 @@ REPORT = {
 }  # fmt: skip
 
 
-def pictures(**kind):
-    return picture(at=(0.3, 0.4), **kind), picture(at=(0.45, 0.5), **kind)
-
-
-def volumes():
-    grid = header("LPI", (3.0, 3.5, 4.0), (22, 18, 15))
-    return tuple(phantom(grid, at, RAS, width=8.0) for at in ((0.0, 4.0, -5.0), (12.0, -9.0, 5.0)))
-
-
-def labels():
-    def whole(image):
-        values = (image.values / 80).round()
-        return dataclasses.replace(image, values=values, background=None, interpolation=Nearest())
-
-    return tuple(whole(image) for image in pictures())
-
-
-KINDS = {"picture": pictures, "volume": volumes, "labels": labels, "color": lambda: pictures(channels=3)}
+KINDS = {"picture": pictures, "volume": small_volumes, "labels": labels, "color": lambda: pictures(channels=3)}
 
 
 class Made(NamedTuple):
@@ -168,7 +150,7 @@ def test_numbers_have_the_units_of_the_images(made):
 @pytest.mark.slow
 def test_a_page_of_volumes_has_a_scene_of_what_goes_along(tmp_path, monkeypatch):
     monkeypatch.setattr(images, "MOMENTS", 3)
-    source, target = volumes()
+    source, target = small_volumes()
     phi = bumps(target)
     ball, dots = sphere().with_positions(20 * sphere().x.double()), Points(20 * sphere().x.double()[::7])
     shapes = [Compound([image, ball, dots]) for image in (source, target)]
