@@ -102,9 +102,9 @@ def _carried(phi: Any, image: Any, canvas: Any, interpolation: Interpolation | N
 
     import torch
 
-    from diffeo.cli.kinds import appearance
     from diffeo.core import Inverse
     from diffeo.diagnostics.overlap import as_labels
+    from diffeo.shapes.labels import appearance
 
     if interpolation is None and appearance(image).labels:
         say(

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from diffeo.cli.kinds import appearance
 from diffeo.grid import Grid
 from diffeo.io.images import in_pixels
 from diffeo.shapes import Image
+from diffeo.shapes.labels import appearance
 
 FEW = 40  # labels that are listed; of more, their number and their range
 

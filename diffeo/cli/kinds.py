@@ -2,45 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from diffeo.cli.choices import Kind
 from diffeo.shapes import Image
-
-LIKELY = 0.5  # of neighboring voxels are equal: label maps have 90 % and more, photographs and scans 5 to 10 %
-
-
-class Appearance(NamedTuple):
-    """What an image looks like."""
-
-    labels: bool
-    why: str
-
-
-def appearance(image: Image) -> Appearance:
-    """Whether the values of an image look like labels: whole numbers, mostly equal next to each other.
-
-    Where both of two neighbors have the most common value they do not count: background is flat in every image.
-    """
-    if len(image.values) != 1:
-        return Appearance(False, f"{len(image.values)} channels")
-    values = image.values[0].detach()
-    if not bool((values == values.round()).all()):
-        return Appearance(False, "values that are not whole numbers")
-    found, counts = values.unique(return_counts=True)
-    part = _equal_neighbors(values, found[counts.argmax()])
-    return Appearance(part >= LIKELY, f"{len(found)} whole numbers, equal at {part:.0%} of neighboring points")
-
-
-def _equal_neighbors(values: Any, background: Any) -> float:
-    """The part of neighbors along an axis, neither of them background, that are equal; 1 if there are none."""
-    pairs = equal = 0
-    for axis, n in enumerate(values.shape):
-        a, b = values.narrow(axis, 0, n - 1), values.narrow(axis, 1, n - 1)
-        seen = (a != background) & (b != background)
-        pairs += int(seen.sum())
-        equal += int((seen & (a == b)).sum())
-    return equal / pairs if pairs else 1.0
+from diffeo.shapes.labels import appearance
 
 
 def decide(fixed: Any, moved: Any, asked: Kind | None) -> tuple[Kind, str]:

@@ -19,6 +19,7 @@ from diffeo.registration.image_alignment import still
 from diffeo.registration.image_checks import check_asked
 from diffeo.registration.image_models import WEIGHT, start, transferred
 from diffeo.registration.image_settings import ImageSettings, prepared
+from diffeo.registration.label_maps import Labels, by_nearest, labels_compared, memberships
 from diffeo.registration.lbfgs import FrugalLBFGS
 from diffeo.registration.pyramid import Level, default_levels, images, levels
 from diffeo.registration.result import Registration
@@ -51,7 +52,9 @@ class ImageRun:
 
     def __init__(self, source: Shape, target: Shape, settings: ImageSettings, progress: Progress) -> None:
         self.source, self.target, self.settings, self.progress = source, target, settings, progress
-        a, b = self.prepared, self.fixed = prepared(source, target, settings)
+        self.labels = labels_compared(source, target, settings.loss)
+        compared = [memberships(shape, self.labels) for shape in (source, target)]
+        a, b = self.prepared, self.fixed = prepared(compared[0], compared[1], settings)
         check_asked(source, target, settings)
         known = [] if settings.start is None else list(settings.start.state_dict().values())
         progress.open([source, target, *known], settings.described() | {"versions": report.versions()})
@@ -153,12 +156,13 @@ class ImageRun:
             "reason": reason if whole is maps[0] else USELESS,
             "aligned": self.motion is not None,
             "levels": [level.factor for level in self.levels],
+            "labels": self.labels,
             "seconds": time.perf_counter() - started,
             "parameters": self.settings.described(),
             "seed": self.settings.seed,
             "versions": report.versions(),
         }
-        result = carried(on_target(self.source, self.target), whole, known)
+        result = carried(on_target(by_nearest(self.source, self.labels), self.target), whole, known)
         return Registration(self.source, self.target, result, whole, self.progress.records, found)
 
     def after_motion(self, rest: Diffeo) -> Diffeo:
@@ -183,7 +187,7 @@ class ImageRun:
 
     def measured(self, whole: Diffeo) -> tuple[Diffeo, Warp, dict[str, Any]]:
         """A map, what it does on the target's grid, and the figures about it."""
-        compared, known = on_target(self.prepared, self.fixed), on_grid(whole, self.fixed)
+        compared, known = on_target(by_nearest(self.prepared, self.labels), self.fixed), on_grid(whole, self.fixed)
         result = carried(compared, whole, known)
         return whole, known, image_report.figures(compared, self.fixed, result, whole, known, self.loss())
 
@@ -231,11 +235,16 @@ def on_grid(phi: Diffeo, target: Shape) -> Warp:
 
 
 @torch.no_grad()
-def moved_onto(source: Shape, target: Shape, phi: Diffeo) -> Shape:
-    """φ · source as a registration gives it, its images on the grids of the target's."""
+def moved_onto(source: Shape, target: Shape, phi: Diffeo, labels: Labels = None) -> Shape:
+    """φ · source as a registration gives it, its images on the grids of the target's.
+
+    Args:
+        source, target, phi: of the registration.
+        labels: that were compared, as the report says.
+    """
     if not has_images(source, target):
         return phi @ source
-    return carried(on_target(source, target), phi, on_grid(phi, target))
+    return carried(on_target(by_nearest(source, labels), target), phi, on_grid(phi, target))
 
 
 def has_images(source: Shape, target: Shape) -> bool:

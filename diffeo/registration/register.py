@@ -72,7 +72,9 @@ def register(
         source, target: points, curves or meshes in one dimension d; they need not be of the same kind. Or images, which
             may have other grids and other channels; or compounds of the same parts, with images among them.
         loss: a loss in the data's units, or only its class, whose scale is then found from the data; None means
-            varifolds where both have tangents or normals, MMD otherwise; local correlation for images.
+            varifolds where both have tangents or normals, MMD otherwise; local correlation for images. `DiceLoss`
+            compares label maps label by label, as one image of memberships per label of the target (see `one_hot`):
+            that is how much memory and time it takes; ``moved`` is a label map again, carried by nearest points.
         scale: widths of the deformation's kernel, one or several, in the data's units.
         weight: λ, the price of a unit of energy (of an extent squared) in units of the data term, which is 1 where
             everything is off by the data term's own scale. 0.3 by default. A descent on images relaxes by it instead,

@@ -16,6 +16,7 @@ from diffeo.io import transform
 from diffeo.io.atomic import replacing
 from diffeo.registration.course import HISTORY, write_history
 from diffeo.registration.files import metadata, write_moved, write_warps
+from diffeo.registration.label_maps import by_nearest
 from diffeo.registration.origin import known, noted
 from diffeo.registration.pyramid import images, points
 from diffeo.viz import plot
@@ -60,11 +61,16 @@ class Registration:
             title: written above.
         """
         if images(self.source):
-            a, b, c = (images(shape)[0] for shape in (self.source, self.target, self.moved))
+            a, b, c = (images(shape)[0] for shape in self._shapes())
             pairs = list(zip(points(self.moved), points(self.target), strict=True))
             return plot.image_registration(a, b, c, self.phi, self.history, title, points=pairs)
         (a,), (b,), (c,) = (points(shape) for shape in (self.source, self.target, self.moved))
         return plot.registration(a, b, c, self.phi, self.history, title)
+
+    def _shapes(self) -> tuple[Shape, Shape, Shape]:
+        """Source, target and moved for pictures: labels that were compared are drawn as labels."""
+        labels = self.report.get("labels")
+        return by_nearest(self.source, labels), by_nearest(self.target, labels), by_nearest(self.moved, labels)
 
     def animate(
         self,
@@ -89,12 +95,13 @@ class Registration:
         Returns: the path.
         Raises: ValueError for another suffix, for .mp4 without ffmpeg, and for numbers that make no film.
         """
-        from diffeo.viz.film import check_film, write_film
+        from diffeo.viz.film import Film, write_film
         from diffeo.viz.films.registration import registration_film
 
-        check_film(Path(path), seconds, dpi)
-        parts = (self.source, self.target, self.moved, self.phi, self.history)
-        film = registration_film(*parts, moments=moments, title=title or "Registration")
+        def film() -> Film:
+            parts = (self.source, self.target, self.moved, self.phi, self.history)
+            return registration_film(*parts, moments=moments, title=title or "Registration")
+
         return write_film(film, path, seconds=seconds, dpi=dpi, progress=progress)
 
     def to_html(self, path: str | Path, *, title: str | None = None) -> Path:
@@ -109,8 +116,7 @@ class Registration:
         """
         from diffeo.viz.page.registration import registration_page
 
-        parts = (self.source, self.target, self.moved, self.phi, self.history, self.report)
-        return registration_page(path, *parts, title=title)
+        return registration_page(path, *self._shapes(), self.phi, self.history, self.report, title=title)
 
     def save(
         self,

@@ -36,7 +36,7 @@ def open_registration(folder: Folder, given: Mapping[str, Path]) -> Registration
     if has_images(source, target) and not (has_images(source, source) and has_images(target, target)):
         kinds = " and a ".join(type(shape).__name__ for shape in (source, target))
         raise ValueError(f"{folder.path} is not a registration of a {kinds}: {hint('source')}.")
-    moved = moved_onto(source, target, phi)
+    moved = moved_onto(source, target, phi, folder.report.get("labels"))
     return Registration(source, target, moved, phi, folder.history, folder.report)
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from diffeo.shapes.image import Image
 from diffeo.shapes.interpolation import Linear
 
+LIKELY = 0.5  # of neighboring voxels are equal: label maps have 90 % and more, photographs and scans 5 to 10 %
 MOST = 1000  # labels that are looked for: more are intensities
 
 
@@ -52,3 +55,36 @@ def one_hot(image: Image, labels: Sequence[int] | None = None) -> Image:
         background=(image.background == wanted).to(image.values),
         interpolation=Linear(),
     )
+
+
+class Appearance(NamedTuple):
+    """What an image looks like."""
+
+    labels: bool
+    why: str
+
+
+def appearance(image: Image) -> Appearance:
+    """Whether the values of an image look like labels: whole numbers, mostly equal next to each other.
+
+    Where one of two neighbors has the most common value they do not count: background is flat in every image.
+    """
+    if len(image.values) != 1:
+        return Appearance(False, f"{len(image.values)} channels")
+    values = image.values[0].detach()
+    if not bool((values == values.round()).all()):
+        return Appearance(False, "values that are not whole numbers")
+    found, counts = values.unique(return_counts=True)
+    part = _equal_neighbors(values, found[counts.argmax()])
+    return Appearance(part >= LIKELY, f"{len(found)} whole numbers, equal at {part:.0%} of neighboring points")
+
+
+def _equal_neighbors(values: Tensor, background: Tensor) -> float:
+    """The part of neighbors along an axis, neither of them background, that are equal; 1 if there are none."""
+    pairs = equal = 0
+    for axis, n in enumerate(values.shape):
+        a, b = values.narrow(axis, 0, n - 1), values.narrow(axis, 1, n - 1)
+        seen = (a != background) & (b != background)
+        pairs += int(seen.sum())
+        equal += int((seen & (a == b)).sum())
+    return equal / pairs if pairs else 1.0

@@ -484,3 +484,23 @@ def test_odd_input_is_registered(case, tmp_path, capsys):
     report = json.loads(capsys.readouterr().out)
     assert report["data_after"] <= report["data_before"] + 1e-9
     assert report["min_corner"] > 0  # small where one voxel is enlarged to a blob
+
+
+def test_label_maps_stay_label_maps(tmp_path, capsys):
+    """As `evaluate` says, as the report says, and as what is opened again says."""
+    names, files = np.array([0, 30, 2, 7], np.uint8), []
+    for name, before in (("moving", bend), ("fixed", None)):
+        values = names[(3 * picture(cube(20), before).values[0]).round().long().clamp(max=3).numpy()]
+        files.append(tmp_path / f"{name}_labels.nii.gz")
+        nibabel.save(nibabel.Nifti1Image(values, cube(20).affine.numpy()), files[-1])
+    out = tmp_path / "out"
+    assert run(*files, "-o", out, "--loss", "dice", "-q") == 0
+    moved = nibabel.load(out / "moved.nii.gz")
+    assert set(np.unique(np.asarray(moved.dataobj))) == set(names.tolist())
+    assert main(["evaluate", str(files[1]), str(out / "moved.nii.gz"), "--json"]) == 0
+    found, report = json.loads(capsys.readouterr().out), json.loads((out / "report.json").read_text())
+    assert found["kind"] == "labels"
+    assert report["labels"] == [row["label"] for row in found["labels"]] == [2, 7, 30]
+    assert report["data_after"] == pytest.approx(1 - found["mean_dice"], abs=1e-6)
+    assert report["data_after"] < 0.5 * report["data_before"]
+    assert np.array_equal(diffeo.open_result(out).moved.values[0].numpy(), np.asarray(moved.dataobj))
