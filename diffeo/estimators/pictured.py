@@ -83,11 +83,12 @@ class Pictured(ABC):
         Returns: the path.
         Raises: ValueError as ``plot`` does, and for a film that cannot be written.
         """
-        from diffeo.viz.film import check_film, write_film
+        from diffeo.viz.film import write_film
         from diffeo.viz.films.learning import LearningFilm
 
-        check_film(Path(path), seconds, dpi)
-        film = LearningFilm(self._shown("animate", X, y, names), moments, title=title)
+        def film() -> LearningFilm:
+            return LearningFilm(self._shown("animate", X, y, names), moments, title=title)
+
         return write_film(film, path, seconds=seconds, dpi=dpi, progress=progress)
 
     def to_html(

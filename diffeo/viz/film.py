@@ -40,7 +40,7 @@ class Film(ABC):
 
 
 def write_film(
-    film: Film,
+    film: Film | Callable[[], Film],
     path: str | PathLike[str],
     *,
     seconds: float = 4.0,
@@ -51,7 +51,7 @@ def write_film(
     """Write a film, with a rest at its first and at its last moment, and where it asks for one.
 
     Args:
-        film: what to show.
+        film: what to show, or what makes it: that is called only where the film can be written.
         path: ends in .gif, or in .mp4 where ffmpeg is on the system; it is replaced only when the film is complete.
         seconds: from the first moment to the last.
         back: whether the film runs back to the first moment, so that it has no jump where it begins again.
@@ -64,6 +64,7 @@ def write_film(
     """
     target = Path(path)
     check_film(target, seconds, dpi)
+    film = film if isinstance(film, Film) else film()
     pause = seconds / max(film.moments - 1, 1)
     frames = []
     for k in range(film.moments):
@@ -127,4 +128,4 @@ def _mp4(path: Path, frames: Sequence[Frame], order: Sequence[int], durations: S
             pass
         said = coder.stderr.read().decode(errors="replace").strip()
     if coder.returncode:
-        raise RuntimeError(f"ffmpeg could not write {path.name}: {said or 'no reason given'}.")
+        raise RuntimeError(f"ffmpeg could not write the film: {said or 'no reason given'}.")

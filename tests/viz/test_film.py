@@ -71,7 +71,7 @@ def test_it_plays_again_and_again(tmp_path):
 
 def test_size_and_resolution(tmp_path):
     """Sides are even, as video wants them."""
-    with Image.open(write_film(Bar(), tmp_path / "bar.gif", dpi=100)) as image:
+    with Image.open(write_film(Bar, tmp_path / "bar.gif", dpi=100)) as image:
         assert image.size == (200, 100)
     with Image.open(write_film(Bar(), tmp_path / "bar.gif", dpi=50)) as image:
         assert image.size == (100, 50)
@@ -108,6 +108,8 @@ def test_other_suffixes_are_refused_before_anything_is_drawn(name, tmp_path):
     film = Bar()
     with pytest.raises(ValueError, match=r"\.gif or an \.mp4 file, and got film"):
         write_film(film, tmp_path / name)
+    with pytest.raises(ValueError, match="an \\.mp4 file"):
+        write_film(lambda: pytest.fail("it was made"), tmp_path / name)
     assert film.drawn == []
     assert list(tmp_path.iterdir()) == []
 
