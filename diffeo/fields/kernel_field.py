@@ -85,9 +85,7 @@ class KernelField(WithMomenta, LinearField):
 
     def lipschitz(self) -> Tensor:
         """√(−2k'(0)) ‖v‖_V; for a Gaussian ‖v‖_V / σ. Infinite where k' does not exist at 0."""
-        if math.isinf(self.kernel.slope_at_zero):
-            return torch.full_like(self.sqnorm().detach(), math.inf)
-        return math.sqrt(-2 * self.kernel.slope_at_zero) * self.sqnorm().clamp(min=0).sqrt()
+        return self.frozen().lipschitz()
 
     def frozen(self) -> PlainField:
         """The momenta, once."""
@@ -158,6 +156,13 @@ class PlainField:
         if euler.covers(self.kernel, step):
             return euler.norms(self.kernel, step)[0]
         return (self.momenta * self(self.controls)).sum()
+
+    def lipschitz(self) -> Tensor:
+        """√(−2k'(0)) ‖v‖_V / s; infinite where k' does not exist at 0."""
+        sqnorm = self.sqnorm()
+        if math.isinf(self.kernel.slope_at_zero):
+            return torch.full_like(sqnorm.detach(), math.inf)
+        return self.sqlipschitz(sqnorm).sqrt()
 
     def sqlipschitz(self, sqnorm: Tensor) -> Tensor:
         """−2k'(0) ‖v‖²_V / s², which the square of the Lipschitz constant does not exceed, by the norm, a scalar."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -67,9 +66,7 @@ class TrainedKernelField(Field):
 
     def lipschitz(self) -> Tensor:
         """√(−2k'(0)) ‖v‖_V / s; infinite where k' does not exist at 0."""
-        if math.isinf(self.kernel.slope_at_zero):
-            return torch.full_like(self.sqnorm().detach(), math.inf)
-        return (math.sqrt(-2 * self.kernel.slope_at_zero) * self.sqnorm().clamp(min=0).sqrt() / self.scale)[0]
+        return self.frozen().lipschitz()
 
     def frozen(self) -> PlainField:
         """Controls, momenta and the scale as they are."""
