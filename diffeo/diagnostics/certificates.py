@@ -90,10 +90,10 @@ class Certificate:
 
     def __str__(self) -> str:
         steps = [bound.step for bound in self.bounds if not math.isnan(bound.step)]
+        rates = f", h·Lip(v) up to {max(steps):.3g}" if steps else ""
         proven = (
-            f"{sum(self.layers_invertible)} of {len(self.bounds)} layers certified invertible, "
-            f"h·Lip(v) up to {max(steps, default=math.nan):.3g}; everywhere Lip(φ) ≤ {self.lipschitz:.4g}, "
-            f"Lip(φ⁻¹) ≤ {self.inverse_lipschitz:.4g}"
+            f"{sum(self.layers_invertible)} of {len(self.bounds)} layers certified invertible{rates}; "
+            f"everywhere Lip(φ) ≤ {self.lipschitz:.4g}, Lip(φ⁻¹) ≤ {self.inverse_lipschitz:.4g}"
         )
         if self.measured is None:
             return proven

@@ -98,8 +98,6 @@ class Recipe:
             return self
         order = torch.randperm(n, generator=torch.Generator().manual_seed(self.seed))
         held, kept = order[: round(HELD * n)], order[round(HELD * n) :]
-        order = torch.randperm(n, generator=torch.Generator().manual_seed(self.seed))
-        held, kept = order[: round(HELD * n)], order[round(HELD * n) :]
 
         def error(recipe: Recipe) -> float:
             network = recipe.found(x[kept], y[kept], False, time_limit, Watch())

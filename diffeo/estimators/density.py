@@ -23,7 +23,6 @@ from diffeo.estimators.density_recipe import DensityRecipe
 from diffeo.estimators.density_training import FlowTraining
 from diffeo.estimators.frame import Frame, bounds_of, periods_of
 from diffeo.estimators.resnet import finite
-from diffeo.estimators.shown import SHOWN as SHOWN
 from diffeo.estimators.shown import some
 from diffeo.estimators.standardization import Standardization
 from diffeo.estimators.watch import Watch
@@ -282,7 +281,7 @@ class DensityFlow(PicturedDensity, DensityMixin, TransformerMixin, BaseEstimator
         if self.dtype not in ("float32", "float64"):
             raise ValueError(f"dtype expects 'float32' or 'float64', and got {self.dtype!r}.")
         part = self.validation_fraction
-        if isinstance(part, str) or not 0 < part < 1:
+        if part is None or isinstance(part, str) or not 0 < part < 1:
             raise ValueError(f"validation_fraction expects a part between 0 and 1, and got {part!r}.")
         for name in ("components", "depth", "width", "max_iter"):
             value = getattr(self, name)

@@ -53,16 +53,17 @@ class PicturedDensity(ABC):
             X: rows, shape (n, d); those of the fit (2,000 of them at most) if left out.
             context: of these rows, shape (n, k), where there is one.
             report: what is known of the density; `report_` if left out.
-            names: of the columns, if the fit was told none.
+            names: of the columns, with their units, if not those that the fit was told.
             title: written above.
 
         Returns: a figure of matplotlib; ``figure.savefig("density.png")``.
-        Raises: ValueError without rows, if the density comes from a file: files do not keep the rows.
+        Raises: ValueError for names of other columns, for a context without its rows, and without rows, if the density
+            comes from a file: files do not keep the rows.
         """
         from diffeo.viz.density_overview import density_overview
 
         *shown, c = self._shown("plot", X, context, report)
-        return density_overview(*shown, context=c, names=self._names() or names, title=title)
+        return density_overview(*shown, context=c, names=list(names) or self._names(), title=title)
 
     def animate(
         self,
@@ -89,19 +90,19 @@ class PicturedDensity(ABC):
             moments: frames on the way there, and as many on the way back.
             seconds: of the way there, and of the way back.
             dpi: pixels per inch; a film is about 6 inches wide.
-            names: of the columns, if the fit was told none.
+            names: of the columns, if not those that the fit was told.
             title: written above.
             progress: called with the frames that are drawn and how many there are.
 
         Returns: the path.
-        Raises: ValueError for another suffix, numbers that make no film, and without rows, if the density comes from a
-            file: files do not keep the rows.
+        Raises: ValueError for another suffix, numbers that make no film, and as ``plot`` does.
         """
-        from diffeo.viz.film import check_film, write_film
+        from diffeo.viz.film import write_film
         from diffeo.viz.films.density import DensityFilm
 
-        check_film(Path(path), seconds, dpi)
-        film = DensityFilm(self._way("animate", X, context, moments, names), title)
+        def film() -> DensityFilm:
+            return DensityFilm(self._way("animate", X, context, moments, names), title)
+
         return write_film(film, path, seconds=2 * seconds, back=False, dpi=dpi, progress=progress)
 
     def to_html(
@@ -128,7 +129,7 @@ class PicturedDensity(ABC):
         check_page(path)
         law, *shown, c = self._shown("to_html", X, context, report)
         way, more = self._way("to_html", X, context, PAGE, names), details(self, None)
-        names = self._names() or names
+        names = list(names) or self._names()
         return density_page(path, law, way, *shown, context=c, names=names, title=title, details=more)
 
     def _shown(self, who: str, X: Any, context: Any, report: DensityReport | None) -> Any:
@@ -149,7 +150,7 @@ class PicturedDensity(ABC):
         from diffeo.viz.density_way import density_way
 
         rows, c, _ = self._pictured(who, X, context)
-        names = list(self._names() or names)
+        names = list(names) or list(self._names())
         if names:
             numbered = ["context"] if self.n_context_ == 1 else [f"context {k + 1}" for k in range(self.n_context_)]
             names += getattr(self, "context_names_", numbered)
@@ -159,6 +160,8 @@ class PicturedDensity(ABC):
         """Rows for pictures, shape (n, d), their context as the law knows it, shape (n, k), and as it was given."""
         check_is_fitted(self, "law_")
         if X is None:
+            if context is not None:
+                raise ValueError(f"{who} expects rows X together with their context, or neither.")
             if not hasattr(self, "rows_"):
                 raise ValueError(f"{who} expects rows: this density was loaded from a file, which keeps none.")
             X, context = self.rows_

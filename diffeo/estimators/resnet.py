@@ -320,7 +320,7 @@ class ResNetRegressor(RegressorMixin, ResNet):
         from diffeo.viz.target_values import Values
 
         truth = numbers(np.asarray(y))
-        truth = truth.reshape(len(truth), -1)
+        truth = truth[:, None] if truth.ndim == 1 else truth
         if truth.shape != answers.shape:
             raise ValueError(f"pictures expect values of shape {answers.shape}, as predicted, and got {truth.shape}.")
         finite(truth, "ResNetRegressor", ["y"])

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from diffeo.core import Compose, Diffeo
+from diffeo.diagnostics import Certificate, certificate, speeds
 
 SHOWN = 2000  # rows kept for pictures
 MEASURED = 5e9  # multiplications that singular values may take
@@ -26,8 +27,6 @@ def some(n: int, most: int = SHOWN) -> np.ndarray:
 
 def energies(phi: Diffeo) -> np.ndarray:
     """Each layer's part of the energy of φ, shape (L,); what is not made of layers counts as one."""
-    from diffeo.diagnostics import speeds
-
     found: list[float] = []
     for part in phi.diffeos if isinstance(phi, Compose) else [phi]:
         try:
@@ -38,10 +37,8 @@ def energies(phi: Diffeo) -> np.ndarray:
     return np.array(found)
 
 
-def proven(phi: Diffeo, start: Tensor) -> Any:
+def proven(phi: Diffeo, start: Tensor) -> Certificate | None:
     """The certificate of φ, measured at as many points as is done at once; None where nothing is proven."""
-    from diffeo.diagnostics import certificate
-
     d, layers = start.shape[1], len(phi.path(start[:1]))
     rows = some(len(start), int(MEASURED / (20 * d**3 * layers)))
     try:

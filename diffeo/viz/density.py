@@ -252,8 +252,13 @@ def _moved(flow: Diffeo | None, x: Tensor) -> Array:
 
 
 def labels(names: Sequence[str], d: int) -> list[str]:
-    """What is written at axes: names that fit, with their units, no part of which is read as mathematics."""
-    return [_short(name).replace("$", r"\$") for name in names] if names else axis_names(d, range(d))
+    """What is written at axes: names that fit, with their units, no part of which is read as mathematics.
+
+    Raises: ValueError unless there are d names, or none.
+    """
+    if len(names) not in (0, d):
+        raise ValueError(f"names expects one for each of the {d} columns, or none, and got {list(names)}.")
+    return [_short(name).replace("$", r"\$") for name in names] if len(names) else axis_names(d, range(d))
 
 
 def _short(name: str) -> str:

@@ -95,7 +95,7 @@ def density_way(
         seed: of what is drawn.
         draws: how many points of the base; with a context, one for each row of it.
 
-    Raises: ValueError for fewer moments, and for other laws.
+    Raises: ValueError for fewer moments, for other laws, and for some of the names only.
     """
     flow = law.law if isinstance(law, Wrapped) else law
     if not isinstance(flow, Transported):
@@ -159,7 +159,7 @@ def _names(law: Law, names: Sequence[str], given: int) -> list[str]:
     bounded = (opened.low.isfinite() | opened.high.isfinite()).tolist() if opened is not None else [False] * d
     periodic = law.periods.isfinite().tolist() if isinstance(law, Wrapped) else [False] * d
     found = labels([re.sub(r"\s*\[[^\]]*\]$", "", name) for name in names], d)
-    if len(names) != d:
+    if not len(names):
         context = ["context"] if given == 1 else [f"context {k + 1}" for k in range(given)]
         found = [f"$z_{{{k + 1}}}$" for k in range(d - given)] + context
     done = [

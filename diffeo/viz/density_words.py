@@ -10,7 +10,8 @@ Row = tuple[str, str, str]
 
 def facts(report: Any) -> list[Row]:
     """What is known, its value, what it rests on."""
-    return [*_likelihoods(report), *_map(report), *_certificate(report), *_mass(report)]
+    rows = [*_likelihoods(report), *_map(report), *_certificate(report), *_mass(report)]
+    return [(name, value.replace("-", "−"), basis) for name, value, basis in rows]
 
 
 def _likelihoods(report: Any) -> list[Row]:
@@ -38,7 +39,8 @@ def _number(value: float) -> str:
 def _mean(found: Any) -> str:
     if found.lost:
         return f"none at {found.lost:,} rows"
-    digits = 4 if max(abs(found.mean), abs(found.error)) < 1000 else 1  # longer ones do not fit
+    largest = max(abs(found.mean), abs(found.error))
+    digits = 4 if largest < 100 else 3 if largest < 1000 else 1  # longer ones do not fit
     return f"{found.mean:.{digits}f} ± {found.error:.{digits}f}"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from matplotlib.figure import Figure
@@ -61,17 +61,8 @@ def law(
     ends = torch.quantile(drawn.double(), torch.tensor([EDGE, 1 - EDGE]).to(drawn.device).double(), dim=0).to(drawn)
     margin = MARGIN * (ends[1] - ends[0])
     lo, hi = ends[0] - margin if lo is None else lo, ends[1] + margin if hi is None else hi
-    return (_curve if shown.dim == 1 else _maps)(shown, lo, hi, exact, names, title)
-
-
-def _curve(
-    shown: Law,
-    lo: Tensor,
-    hi: Tensor,
-    exact: Law | Callable[[Tensor], Tensor] | None,
-    names: Sequence[str],
-    title: str,
-) -> Figure:
+    if shown.dim == 2:
+        return _maps({"Exact": exact, title or "Fitted": shown} if exact is not None else {title: shown}, lo, hi, names)
     figure = Figure(figsize=(6.4, 3.4), facecolor="white")
     ax = figure.add_axes((0.12, 0.16, 0.85, 0.73))
     density(ax, shown, lo, hi, exact=exact, names=names)
@@ -79,16 +70,8 @@ def _curve(
     return figure
 
 
-def _maps(
-    shown: Law,
-    lo: Tensor,
-    hi: Tensor,
-    exact: Law | Callable[[Tensor], Tensor] | None,
-    names: Sequence[str],
-    title: str,
-) -> Figure:
-    """One map, or two of the same colors and levels."""
-    maps = {"Exact": exact, title or "Fitted": shown} if exact is not None else {title: shown}
+def _maps(maps: Mapping[str, Law | Callable[[Tensor], Tensor]], lo: Tensor, hi: Tensor, names: Sequence[str]) -> Figure:
+    """Densities of the plane beside each other, by their captions, in the same colors and levels."""
     width, height = 0.75 + len(maps) * (SIDE + 0.7) + 0.25, SIDE + 1.0
     figure = Figure(figsize=(width, height), facecolor="white")
     limit = None

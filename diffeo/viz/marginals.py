@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -73,7 +74,8 @@ def marginals(
                 axis.set_major_locator(MaxNLocator(3))
     handles: list[Artist] = [Patch(facecolor=BLUE, alpha=0.5, label=f"{len(y):,} rows drawn")]
     if len(x):
-        handles.insert(0, Line2D([], [], color=ORANGE, marker="o", ls="", ms=4, label=f"{len(x):,} rows of data"))
+        look: dict[str, Any] = {"lw": 1.6} if k == 1 else {"marker": "o", "ls": "", "ms": 4}
+        handles.insert(0, Line2D([], [], color=ORANGE, label=f"{len(x):,} rows of data", **look))
     figure.legend(
         handles=handles, loc="lower right" if k == 1 else "upper right", bbox_to_anchor=(right, top), frameon=False,
         fontsize=SMALL + 1, labelcolor=INK, borderaxespad=0.2 if k == 1 else 0.0, ncols=2 if k == 1 else 1,

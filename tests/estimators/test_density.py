@@ -195,6 +195,7 @@ def test_rows_without_a_density_are_refused(rows, sentence):
         ({"scale": 0}, "scale expects a number, above 0"),
         ({"weight": True}, "weight expects a number"),
         ({"validation_fraction": "a part"}, "between 0 and 1"),
+        ({"validation_fraction": None}, "between 0 and 1"),
         ({"validation_fraction": 0.999}, "0.999 of 400 rows leaves 1"),
         ({"bounds": {0: (0, 1)}}, "strictly between 0 and 1"),
         ({"bounds": {0: 3}}, "pair"),
@@ -290,7 +291,13 @@ def test_it_is_checked_after_the_fit(arc):
 def test_it_can_be_looked_at(arc):
     figure = arc.plot()
     assert len(figure.axes) >= 4
-    assert any("No problem" in text.get_text() for text in figure.findobj(Text))
+    texts = [text.get_text() for text in figure.findobj(Text)]
+    assert any("No problem" in text for text in texts)
+    assert not any(text.startswith("-") for text in texts)  # a minus sign is longer than a hyphen
+    with pytest.raises(ValueError, match="one for each of the 2 columns"):
+        arc.plot(names=["x"])
+    with pytest.raises(ValueError, match="X together with their context"):
+        arc.plot(context=np.zeros(len(ARC)))
 
 
 def test_files_keep_no_rows_to_look_at(arc, tmp_path):

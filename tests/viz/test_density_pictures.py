@@ -147,6 +147,13 @@ def test_pairs_of_columns_show_all_the_data():
         plot.marginals(figure, x, x[:, :3])
 
 
+def test_rows_of_one_column_are_a_line_as_the_key_says():
+    figure = Figure()
+    plot.marginals(figure, cloud(60, 1), cloud(90, 1))
+    rows = figure.legends[0].legend_handles[0]
+    assert (rows.get_linestyle(), rows.get_marker()) == ("-", "None")
+
+
 def test_maps_of_one_limit_have_the_same_level_lines():
     law, other = law_of(2), Gaussian.standard(2, F64)
     figure = plot.law(law, exact=other, names=["a", "b [m]"])
@@ -241,6 +248,9 @@ def test_names_that_are_too_long_keep_their_units():
         "short",
         "an exceedingly long…",
     ]
+    for wrong in (["a"], ["a", "b", "c"]):
+        with pytest.raises(ValueError, match="one for each of the 2 columns"):
+            labels(wrong, 2)
 
 
 def test_corners_that_are_none_are_refused():

@@ -218,6 +218,8 @@ def test_other_rows_may_be_shown():
         net.estimator.plot(net.X[:2], ["merlot", "barbera"])
     with pytest.raises(ValueError, match="2 for 3 rows"):
         net.estimator.plot(net.X[:3], net.y[:2])
+    with pytest.raises(ValueError, match=r"as predicted, and got \(\)"):
+        trained("diabetes").estimator.plot(trained("diabetes").X[:3], 0.0)
     with pytest.raises(ValueError, match=r"shape \(3, 1\), as predicted, and got \(2, 1\)"):
         trained("diabetes").estimator.plot(trained("diabetes").X[:3], [1.0, 2.0])
 
