@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from diffeo.core import Diffeo
+from diffeo.flows.turning import turns, way
 
 
 class Affine(Diffeo):
@@ -53,9 +54,17 @@ class Affine(Diffeo):
         """A x + b, and A for every point."""
         return self(x), self.matrix.to(x).expand(len(x), -1, -1)
 
+    def with_volumes(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """A x + b, and the same part of det A for each step of the path."""
+        steps = turns(self.matrix)
+        return self(x), (torch.linalg.det(self.matrix).log() / steps).exp().to(x).expand(steps, len(x))
+
     def path(self, x: Tensor) -> list[Tensor]:
-        """Start and end."""
-        return [x, self(x)]
+        """Start and end; places between where it turns by more than 15°, on the way that `turning.way` describes."""
+        steps = turns(self.matrix)
+        linear, shift = way(self.matrix, self.translation, torch.arange(1, steps) / steps)
+        between = [x @ a.T.to(x) + b.to(x) for a, b in zip(linear, shift, strict=True)]
+        return [x, *between, self(x)]
 
     def energy(self) -> Tensor:
         """0."""
