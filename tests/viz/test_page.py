@@ -16,8 +16,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from diffeo.viz.page import Chart, Layer, Picture, Scene, Swipe, Table, write_page
+from diffeo.viz.page.figures import course_table
 from diffeo.viz.page.panel import packed
 from diffeo.viz.page.strokes import LIFT, strokes
+from diffeo.viz.page.table import Row, written
 from tests.viz.browser import in_browser, ink, opened, pixels, slide, traces
 
 TIMES = np.linspace(0, 1, 5)
@@ -406,3 +408,13 @@ def test_nothing_sticks_out_of_a_narrow_window_and_without_webgl_there_is_a_sent
         assert "WebGL" in page.locator("section.scene").first.locator(".sorry").inner_text()
         assert page.locator(".plot").count() == 1
         assert page.evaluate("document.documentElement.scrollWidth") <= 400
+
+
+def test_many_values_in_a_row_are_the_first_and_the_last():
+    assert written([4, 2, 1]) == "[4, 2, 1]"
+    assert written(list(range(1, 1234))) == "1,233: 1, 2, 3, 4, 5, 6, …, 1,233"
+    body = Table("Labels", [Row("labels", list(range(40)))]).body()
+    assert 'class="value word"' in body
+    assert f'data-value="{list(range(40))}"' in body
+    names = [[row[0] for row in course_table({"seed": 0, "labels": found}).rows] for found in (None, [2, 7])]
+    assert names == [["seed"], ["labels", "seed"]]

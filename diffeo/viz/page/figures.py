@@ -45,6 +45,7 @@ COURSE: dict[str, tuple[str, str]] = {
     "steps": (COUNT, "time steps"),
     "controls": (COUNT, "control points"),
     "levels": ("", "how much coarser than the images the grids were, one after the other"),
+    "labels": ("", "regions whose overlap was measured"),
     "seed": ("", "of whatever is random"),
 }
 
@@ -58,7 +59,11 @@ def figures_table(report: Mapping[str, Any], length: str = LENGTH) -> Table:
 
 def course_table(report: Mapping[str, Any]) -> Table:
     """How the result was found, and whatever else the report holds."""
-    known = [Row(name, report[name], *COURSE[name]) for name in COURSE if name in report]
+    known = [
+        Row(name, report[name], *COURSE[name])
+        for name in COURSE
+        if name in report and (name != "labels" or report[name])
+    ]
     others = [
         Row(name, value) for name, value in report.items() if name not in COURSE | MEANINGS and not _nested(value)
     ]

@@ -10,6 +10,9 @@ from typing import Any, ClassVar, NamedTuple
 
 from diffeo.viz.page.panel import Panel
 
+MANY = 12
+"""Values in a list, of which more are not all written."""
+
 
 class Row(NamedTuple):
     """A figure."""
@@ -48,7 +51,7 @@ class Table(Panel):
 def _row(row: Row) -> str:
     exact = "" if row.value is None else escape(str(row.value))
     unit = escape(row.unit) if row.value is not None else ""
-    kind = "value word" if isinstance(row.value, str) else "value"
+    kind = "value word" if isinstance(row.value, str | Sequence) else "value"
     return (
         f'<tr data-name="{escape(row.name)}"><th scope="row">{escape(row.name)}</th>'
         f'<td class="{kind}" data-value="{exact}">{written(row.value)}</td>'
@@ -57,7 +60,7 @@ def _row(row: Row) -> str:
 
 
 def written(value: Any) -> str:
-    """A value as HTML: four digits of a number, a dash for None."""
+    """A value as HTML: four digits of a number, the first and the last of many, a dash for None."""
     if value is None:
         return '<span title="no meaning here">–</span>'
     if isinstance(value, bool):
@@ -66,6 +69,8 @@ def written(value: Any) -> str:
         return f"{value:,}".replace("-", "−")
     if isinstance(value, float):
         return _real(value)
+    if isinstance(value, Sequence) and not isinstance(value, str) and len(value) > MANY:
+        return f"{len(value):,}: " + ", ".join([*map(written, value[: MANY // 2]), "…", written(value[-1])])
     return escape(str(value))
 
 
