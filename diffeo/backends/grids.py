@@ -79,8 +79,10 @@ class GridLoops(ABC):
         """
 
     @abstractmethod
-    def corner_determinants(self, u: Tensor) -> Tensor:
+    def corner_determinants(self, u: Tensor, largest: bool = False) -> Tensor:
         """For every point the smallest of the 2^d determinants of the one-sided differences of i + u(i), shape S.
+
+        Or the largest of them.
 
         At the border only the differences that exist are taken.
         """

@@ -25,8 +25,8 @@ class Consistency(NamedTuple):
     """The part of the points that were judged: those that φ⁻¹ takes to where φ is known."""
 
 
-def corner_determinants(phi: Diffeo, grid: Grid) -> Tensor:
-    """For every point of a grid the smallest of the 2^d determinants of the one-sided differences of φ⁻¹.
+def corner_determinants(phi: Diffeo, grid: Grid, largest: bool = False) -> Tensor:
+    """For every point of a grid the smallest, or the largest, of the 2^d determinants of one-sided differences of φ⁻¹.
 
     They are the determinants of the simplices that the grid's cells are made of: where all are positive, none is
     turned over. Central differences see no fold that alternates from point to point.
@@ -35,7 +35,7 @@ def corner_determinants(phi: Diffeo, grid: Grid) -> Tensor:
     """
     with torch.no_grad():
         u = phi.pullback(grid)
-        return loops_for(u).corner_determinants(u)
+        return loops_for(u).corner_determinants(u, largest)
 
 
 def folds(determinants: Tensor) -> int:

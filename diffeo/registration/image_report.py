@@ -35,13 +35,14 @@ def figures(source: Shape, target: Shape, carried: Shape, phi: Diffeo, known: Wa
     still = at_rest(source)
     determinants = corner_determinants(known, fixed.grid)
     least, error = float(determinants.min()), SSDLoss()
+    most = float(corner_determinants(known, fixed.grid, largest=True).max())
     return {
         "energy": float(phi.energy()),
         "data_before": float(loss(still, target)),
         "data_after": float(loss(carried, target)),
         "error_before": float(error(images(still)[0], fixed)),
         "error_after": float(error(moved, fixed)),
-        "min_jacobian": 1 / float(determinants.max()),
+        "min_jacobian": 1 / most if least > 0 else -1.0,
         "max_jacobian": 1 / least if least > 0 else -1.0,
         "min_corner": least,
         "folds": folds(determinants),

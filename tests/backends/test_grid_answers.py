@@ -155,7 +155,8 @@ def test_corner_determinants_of_linear_maps(loops, shape, seed):
     matrix = cloud(len(shape), len(shape), seed=seed, size=0.8)
     u = torch.einsum("ab,b...->a...", matrix, every_index(shape))
     expected = torch.linalg.det(torch.eye(len(shape), dtype=F64) + matrix)
-    assert distance(loops.corner_determinants(u), expected.expand(shape)) < 1e-12
+    for largest in (False, True):
+        assert distance(loops.corner_determinants(u, largest), expected.expand(shape)) < 1e-12
 
 
 @loops
@@ -168,6 +169,8 @@ def test_every_corner_is_looked_at(loops):
         assert (found < 0).nonzero().tolist() == [[3, 3]]
         assert float(found[3, 3]) == pytest.approx(0.3**2 - 0.7**2)
         assert float(found[3 + int(sign[0]), 3]) == pytest.approx(0.3)
+        largest = loops.corner_determinants(u, largest=True)
+        assert float(largest[3, 3]) == pytest.approx(1.7**2 - 0.7**2)
 
 
 @loops

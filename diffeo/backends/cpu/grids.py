@@ -100,11 +100,11 @@ class CPUGrids(GridLoops):
         over(lambda a, b: filters.slopes(f, w, out, a, b), f.shape[1:])
         return torch.from_numpy(out[4 - values.ndim :]).reshape(-1, *values.shape[1:])
 
-    def corner_determinants(self, u: Tensor) -> Tensor:
+    def corner_determinants(self, u: Tensor, largest: bool = False) -> Tensor:
         """One pass."""
         f = in_three_axes(u, rows=3)
         out = np.empty(f.shape[1:], f.dtype)
-        over(lambda a, b: repair.corner_determinants(f, out, a, b), f.shape[1:])
+        over(lambda a, b: repair.corner_determinants(f, out, largest, a, b), f.shape[1:])
         return torch.from_numpy(out).reshape(u.shape[1:])
 
     def repaired(self, u: Tensor, least: float) -> Tensor:

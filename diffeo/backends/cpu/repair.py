@@ -29,33 +29,50 @@ def cross_dot(a0, a1, a2, b0, b1, b2, c0, c1, c2):
 
 
 @njit(inline="always", **OPTIONS)
-def least_corner(u, p, q, r, shape):
-    """The smallest of the eight corner determinants of i + u(i) at a point."""
+def corners(u, p, q, r, shape):
+    """The eight corner determinants of i + u(i) at a point."""
     one = u.dtype.type(1)
     xa, xb, xd, xe, xf, xg = differences(u, 0, p, q, r, shape)
     ya, yb, yd, ye, yf, yg = differences(u, 1, p, q, r, shape)
     za, zb, zd, ze, zf, zg = differences(u, 2, p, q, r, shape)
     xa, xb, yd, ye, zf, zg = one + xa, one + xb, one + yd, one + ye, one + zf, one + zg
-    return min(
-        min(
-            min(cross_dot(xa, ya, za, xd, yd, zd, xf, yf, zf), cross_dot(xa, ya, za, xd, yd, zd, xg, yg, zg)),
-            min(cross_dot(xa, ya, za, xe, ye, ze, xf, yf, zf), cross_dot(xa, ya, za, xe, ye, ze, xg, yg, zg)),
-        ),
-        min(
-            min(cross_dot(xb, yb, zb, xd, yd, zd, xf, yf, zf), cross_dot(xb, yb, zb, xd, yd, zd, xg, yg, zg)),
-            min(cross_dot(xb, yb, zb, xe, ye, ze, xf, yf, zf), cross_dot(xb, yb, zb, xe, ye, ze, xg, yg, zg)),
-        ),
+    return (
+        cross_dot(xa, ya, za, xd, yd, zd, xf, yf, zf),
+        cross_dot(xa, ya, za, xd, yd, zd, xg, yg, zg),
+        cross_dot(xa, ya, za, xe, ye, ze, xf, yf, zf),
+        cross_dot(xa, ya, za, xe, ye, ze, xg, yg, zg),
+        cross_dot(xb, yb, zb, xd, yd, zd, xf, yf, zf),
+        cross_dot(xb, yb, zb, xd, yd, zd, xg, yg, zg),
+        cross_dot(xb, yb, zb, xe, ye, ze, xf, yf, zf),
+        cross_dot(xb, yb, zb, xe, ye, ze, xg, yg, zg),
     )
 
 
+@njit(inline="always", **OPTIONS)
+def least_corner(u, p, q, r, shape):
+    """The smallest of the eight corner determinants of i + u(i) at a point."""
+    a, b, c, d, e, f, g, h = corners(u, p, q, r, shape)
+    return min(min(min(a, b), min(c, d)), min(min(e, f), min(g, h)))
+
+
+@njit(inline="always", **OPTIONS)
+def greatest_corner(u, p, q, r, shape):
+    """The largest of them."""
+    a, b, c, d, e, f, g, h = corners(u, p, q, r, shape)
+    return max(max(max(a, b), max(c, d)), max(max(e, f), max(g, h)))
+
+
 @njit(**OPTIONS)
-def corner_determinants(u, out, start, stop):
-    """The smallest corner determinant at every point of u (3, n0, n1, n2), for slabs start to stop."""
+def corner_determinants(u, out, largest, start, stop):
+    """The smallest, or the largest, corner determinant at every point of u (3, n0, n1, n2), for slabs start to stop."""
     shape = u.shape[1:]
     for p in range(start, stop):
         for q in range(shape[1]):
             for r in range(shape[2]):
-                out[p, q, r] = least_corner(u, p, q, r, shape)
+                if largest:
+                    out[p, q, r] = greatest_corner(u, p, q, r, shape)
+                else:
+                    out[p, q, r] = least_corner(u, p, q, r, shape)
 
 
 @njit(inline="always", **OPTIONS)

@@ -151,8 +151,8 @@ class DenseGrids(GridLoops):
             parts.append((weights * slope).sum(0))
         return torch.stack(parts)
 
-    def corner_determinants(self, u: Tensor) -> Tensor:
-        """The minimum over the corners."""
+    def corner_determinants(self, u: Tensor, largest: bool = False) -> Tensor:
+        """The minimum, or the maximum, over the corners."""
         d, shape = len(u), u.shape[1:]
         forward, backward = [], []
         for axis in range(d):
@@ -163,13 +163,15 @@ class DenseGrids(GridLoops):
                 ahead = behind = torch.zeros_like(u)
             forward.append(ahead)
             backward.append(behind)
-        smallest = u.new_full(shape, torch.inf)
+        extreme, found = torch.maximum if largest else torch.minimum, None
         eye = torch.eye(d, dtype=u.dtype, device=u.device).reshape(d, d, *[1] * d)
         for corner in itertools.product((0, 1), repeat=d):
             columns = torch.stack([(forward if step else backward)[axis] for axis, step in enumerate(corner)], 1)
             matrices = (columns + eye).flatten(2).permute(2, 0, 1)
-            smallest = torch.minimum(smallest, torch.linalg.det(matrices).reshape(shape))
-        return smallest
+            determinants = torch.linalg.det(matrices).reshape(shape)
+            found = determinants if found is None else extreme(found, determinants)
+        assert found is not None
+        return found
 
     def repaired(self, u: Tensor, least: float) -> Tensor:
         """Sweeps of half the mean of the neighbors, where it is needed."""
