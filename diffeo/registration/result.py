@@ -99,7 +99,7 @@ class Registration:
         from diffeo.viz.films.registration import registration_film
 
         def film() -> Film:
-            parts = (self.source, self.target, self.moved, self.phi, self.history)
+            parts = (*self._shapes(), self.phi, self.history)
             return registration_film(*parts, moments=moments, title=title or "Registration")
 
         return write_film(film, path, seconds=seconds, dpi=dpi, progress=progress)

@@ -63,6 +63,15 @@ def test_pictures_show_labels(result):
     assert any("where labels differ" in text for text in captions)
 
 
+def test_films_show_labels(result, tmp_path, monkeypatch):
+    """By their colors, and what differs as 1, in the film that `animate` would write."""
+    films = []
+    monkeypatch.setattr("diffeo.viz.film.write_film", lambda make, path, **_: films.append(make()))
+    result.animate(tmp_path / "film.gif", moments=2)
+    assert films[0].pictures.meaning == "1 where labels differ"
+    assert films[0].pictures.fixed[0].shape[-1] == 3
+
+
 def test_what_lies_outside_of_the_source_is_no_region():
     """A source of which every border is within a region."""
     cut = regions(grid((20, 20), (0.5, 0.5), middle=(-12, -3)))
