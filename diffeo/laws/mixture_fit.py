@@ -17,7 +17,8 @@ from diffeo.laws.quadratics import log_sums
 LARGE = 2000  # points, from which on one held-out part of a tenth decides, instead of five
 BROAD = 3.0  # standard deviations of the data: what outliers come from
 COUNTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 128, 256)
-DIAGONALS = (1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.2, 0.4, 0.7)
+DIAGONALS = (1e-6, 1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.2, 0.4, 0.7, 1.0)
+SAFE = 0.7  # for so few points that nothing can be left out
 
 
 @dataclass(frozen=True)
@@ -96,9 +97,9 @@ def chosen_fit(x: Tensor, largest: int = COUNTS[-1], seed: int = 0) -> MixtureFi
     parts = left_out(n, seed)
     trial = MixtureFit(shrinkage=Shrinkage(floor=resolution(x)), starts=3 if n < LARGE else 1, iterations=40, seed=seed)
     if n < 2 * len(parts):
-        return replace(trial, shrinkage=replace(trial.shrinkage, toward_diagonal=DIAGONALS[-1]))
+        return replace(trial, shrinkage=replace(trial.shrinkage, toward_diagonal=SAFE))
     search = _Search(x.detach().double(), parts, trial)
-    search.try_all("toward_diagonal", DIAGONALS, patience=2)
+    search.try_all("toward_diagonal", DIAGONALS)  # of fewer points than columns small ones are all as bad
     few = d < 8
     search.best = replace(search.best, shrinkage=replace(search.best.shrinkage, strength=3.0 if few else 30.0))
     search.try_counts([k for k in COUNTS[1:] if k <= min(largest, n // (10 if n < LARGE else 25))])
@@ -106,7 +107,7 @@ def chosen_fit(x: Tensor, largest: int = COUNTS[-1], seed: int = 0) -> MixtureFi
         search.try_all("strength", (1.0, 10.0) if few else (10.0, 100.0, 300.0))
         if n < LARGE:
             a = search.best.shrinkage.toward_diagonal
-            search.try_all("toward_diagonal", [b for b in (3 * a, 10 * a) if b < 0.7])
+            search.try_all("toward_diagonal", [b for b in (3 * a, 10 * a, 100 * a) if b < SAFE])
     return replace(search.best, starts=6 if n < LARGE else 4)
 
 
@@ -123,14 +124,10 @@ class _Search:
             self.best, self.value = trial, value
         return better
 
-    def try_all(self, name: str, values: Sequence[float], patience: int = 100) -> None:
-        """Other values of the shrinkage's attribute, until so many in a row are worse."""
-        failures = 0
+    def try_all(self, name: str, values: Sequence[float]) -> None:
+        """Other values of the shrinkage's attribute."""
         for value in values:
-            better = self._better(replace(self.best, shrinkage=replace(self.best.shrinkage, **{name: value})))
-            failures = 0 if better else failures + 1
-            if failures == patience:
-                return
+            self._better(replace(self.best, shrinkage=replace(self.best.shrinkage, **{name: value})))
 
     def try_counts(self, counts: Sequence[int]) -> None:
         """More components, until two numbers in a row are worse."""

@@ -87,6 +87,23 @@ def test_fewer_points_than_dimensions_are_enough(n):
     assert torch.isfinite(law.log_prob(cloud(50, 13, seed=1))).all()
 
 
+@pytest.mark.parametrize(("n", "d"), [(25, 30), (50, 60)])
+def test_of_few_points_in_many_dimensions_covariances_are_not_believed(n, d):
+    """Points of N(0, 1) that are fewer than dimensions: within .2 nats per dimension, and not the outliers' law."""
+    x, new = cloud(n, d), cloud(500, d, seed=1)
+    loss = float((Gaussian.standard(d).to(new).log_prob(new) - chosen_fit(x).fit(x).log_prob(new)).mean())
+    assert loss < 0.2 * d
+
+
+def test_columns_that_nearly_follow_from_others_are_as_good_as_their_covariance():
+    """Three unknowns in ten columns, and noise of a thousandth: nearly the likelihood of the plain covariance."""
+    covariance = cloud(3, 10).T @ cloud(3, 10) + 1e-6 * torch.eye(10, dtype=F64)
+    law = Gaussian(torch.zeros(10, dtype=F64), torch.linalg.cholesky(covariance))
+    x, new = (law.sample(1000, torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    loss = float((law.log_prob(new) - chosen_fit(x).fit(x).log_prob(new)).mean())
+    assert loss < 0.5
+
+
 def test_repeated_and_rounded_points_are_no_atoms():
     """The density stays below that of a uniform law on cells as wide as the numbers' gaps."""
     x = cloud(30, 1).repeat(20, 1)
