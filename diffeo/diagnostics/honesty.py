@@ -11,7 +11,7 @@ from torch import Tensor
 from diffeo.core import Compose, Diffeo
 from diffeo.diagnostics.certificates import Certificate, Spectrum, certificate
 from diffeo.diagnostics.density import DensityReport, Likelihood, Stretch
-from diffeo.diagnostics.mass import Mass, evaluated, mass
+from diffeo.diagnostics.mass import FEW, Mass, evaluated, mass
 from diffeo.diagnostics.volumes import box_around, volumes_at
 from diffeo.flows.frames import opening, parted
 from diffeo.laws import Law, Transported, Wrapped
@@ -169,9 +169,10 @@ def _total(law: Law, flow: Transported, rows: Tensor, given: int, seed: int) -> 
         x = opened.inverse(full)
         return law.log_prob(x) - opened.with_logdet(x)[1]
 
-    shown = torch.cat([rows, _drawn(flow, given, context, seed)]) if d <= 2 else rows
-    y = (shown if opened is None else opened(shown))[:, :d]
-    low, high = y.amin(0), y.amax(0)
+    drawn = _drawn(flow, given, context, seed) if d <= FEW else rows[:0]
+    y, y_drawn = (shown[:, :d] if opened is None else opened(shown)[:, :d] for shown in (rows, drawn))
+    low, high = torch.cat([y, y_drawn]).aminmax(dim=0)
+    sample = y_drawn if len(y_drawn) else y
     periodic = torch.zeros(d, dtype=torch.bool, device=y.device)
     if isinstance(law, Wrapped):
         periodic = law.periods[:d].isfinite()
@@ -179,7 +180,7 @@ def _total(law: Law, flow: Transported, rows: Tensor, given: int, seed: int) -> 
         high = torch.where(periodic, (law.start + law.periods)[:d].to(low), high)
         if d > 2 and bool(periodic.any()):
             return Mass(math.nan, math.nan, "not computed: there are more than two columns, and periodic ones")
-    found = mass(log_density, low, high, y, seed, periodic)
+    found = mass(log_density, low, high, sample, seed, periodic)
     return found._replace(how=f"{found.how}, given the context of a row in the middle") if given else found
 
 

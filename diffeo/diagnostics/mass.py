@@ -1,5 +1,8 @@
 r"""Does a density integrate to 1? By the midpoint rule in one and two dimensions, by importance sampling in more.
 
+A grid is believed only where it sees what it integrates: at points of the law, its cells must know how dense it is. Of
+modes that are narrow and far apart it sees nothing; these, too, are integrated by importance sampling.
+
 The midpoint rule converges faster than any power of the spacing for densities that are smooth and decay. So that no
 tail is cut off, the line is brought into an interval by $y = m + h\,t/(1 - t^2)$, −1 < t < 1, which spends most of its
 points where most of the mass is. Columns that are bounded are integrated where they are opened up:
@@ -10,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -20,8 +24,14 @@ from diffeo.laws import Mixture
 CHUNK = 4096  # points at a time: a mixture takes some hundred numbers for each
 CELLS = {1: (1000, 4000, 16_000), 2: (100, 200, 400, 800)}  # along each side of the box
 SURE = 1e-4  # grids are refined until the integral changes less
-DRAWS, FEWER, CENTERS = 20_000, 5000, 64
-"""Draws up to 5 dimensions, and in more, where each takes long; points that a wider law is built around."""
+CHECKED, FAR, MISSED = 1000, 2.0, 5e-3
+"""Points of the law that a grid is checked at; a log-density of their cells that is wrong; the part that may be."""
+WORST = 1e-2  # changes when a grid is refined above which it is not believed, either
+NEIGHBORS = 10  # of a place, by which the law there is known, times d + 1
+FEW = 5  # dimensions up to which a law may be tracked from place to place
+DRAWS, FEWER, CENTERS, PLACES = 20_000, 5000, 64, 256
+"""Draws in few dimensions, and in more, where each takes long; points that a wider law is built around, also by how
+close their neighbors are."""
 MOST_ERROR = 0.1  # a standard error above which an estimate says nothing
 
 LogDensity = Callable[[Tensor], Tensor]
@@ -46,14 +56,14 @@ def mass(
     Args:
         log_density: from y, shape (n, d), to log p(y), shape (n,); NaN where there is none.
         low, high: a box with most of the mass, shape (d,); used for d ≤ 2.
-        sample: points where mass is, shape (n, d); used for d > 2.
+        sample: points where mass is, shape (n, d).
         seed: of the draws.
         circles: which columns are integrated from low to high only, shape (d,); none if left out. Used for d ≤ 2.
     """
     circles = torch.zeros_like(low, dtype=torch.bool) if circles is None else circles
     with torch.no_grad():
         if len(low) in CELLS:
-            return _on_grids(log_density, low, high, circles)
+            return _on_grids(log_density, low, high, sample, seed, circles)
         return _by_draws(log_density, sample, seed)
 
 
@@ -69,14 +79,12 @@ def cells(low: Tensor, high: Tensor, count: int) -> Tensor:
     return torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(low))
 
 
-def _on_grids(log_density: LogDensity, low: Tensor, high: Tensor, circles: Tensor) -> Mass:
-    before, found = math.nan, Mass(math.nan, math.nan, "")
+def _on_grids(log_density: LogDensity, low: Tensor, high: Tensor, sample: Tensor, seed: int, circles: Tensor) -> Mass:
+    grid, before, found, missed = _Grid(low, high, circles), math.nan, Mass(math.nan, math.nan, ""), 0.0
+    places = grid.places(sample[:: max(1, len(sample) // CHECKED)])
+    there = grid.logs(log_density, places)
     for count in CELLS[len(low)]:
-        t = cells(-torch.ones_like(low), torch.ones_like(low), count)
-        middle, half, rest = (low + high) / 2, (high - low) / 2, 1 - t.square()
-        y = middle + half * torch.where(circles, t, t / rest)
-        stretch = (half * torch.where(circles, torch.ones_like(t), (1 + t.square()) / rest.square())).double()
-        values = evaluated(log_density, y).double() + stretch.log().sum(1)
+        values = grid.logs(log_density, cells(-torch.ones_like(low), torch.ones_like(low), count))
         shape = " × ".join([f"{count:,}"] * len(low))
         lost = int(values.isnan().sum())
         if lost:
@@ -85,10 +93,46 @@ def _on_grids(log_density: LogDensity, low: Tensor, high: Tensor, circles: Tenso
             )
         value = float(values.exp().sum()) * (2 / count) ** len(low)
         found = Mass(value, abs(value - before), f"on a grid of {shape} points")
-        if found.error < SURE:
-            break
+        nearest = ((((places + 1) * count / 2).floor() + 0.5) * 2 / count - 1).clamp(1 / count - 1, 1 - 1 / count)
+        off = (grid.logs(log_density, nearest) - there).abs() > FAR
+        missed = float(off.double().mean()) if len(off) else 0.0
+        if found.error < SURE and missed <= MISSED:
+            return found
         before = value
-    return found
+    if missed <= MISSED and found.error < WORST:
+        return found
+    drawn = Mass(math.nan, math.nan, "") if bool(circles.any()) else _by_draws(log_density, sample, seed)
+    if math.isfinite(drawn.value):
+        return drawn
+    if missed <= MISSED:
+        return found
+    return Mass(
+        math.nan,
+        math.nan,
+        f"not known: where {missed:.1%} of the law is, {found.how.removeprefix('on ')} is too coarse",
+    )
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """Coordinates t between −1 and 1 of a line, or of a circle, shape (d,) each."""
+
+    low: Tensor
+    high: Tensor
+    circles: Tensor
+
+    def logs(self, log_density: LogDensity, t: Tensor) -> Tensor:
+        """log p of t, shape (n, d), per unit of t."""
+        middle, half, rest = (self.low + self.high) / 2, (self.high - self.low) / 2, 1 - t.square()
+        y = middle + half * torch.where(self.circles, t, t / rest)
+        stretch = (half * torch.where(self.circles, torch.ones_like(t), (1 + t.square()) / rest.square())).double()
+        return evaluated(log_density, y).double() + stretch.log().sum(1)
+
+    def places(self, y: Tensor) -> Tensor:
+        """Where points y, shape (n, d), have their t; without those beyond the end of a circle."""
+        u = (y - (self.low + self.high) / 2) / ((self.high - self.low) / 2)
+        u = u[(~self.circles | (u.abs() < 1)).all(1)]
+        return torch.where(self.circles, u, 2 * u / (1 + (1 + 4 * u.square()).sqrt()))  # the root of u t² + t = u
 
 
 def _by_draws(log_density: LogDensity, sample: Tensor, seed: int) -> Mass:
@@ -97,7 +141,7 @@ def _by_draws(log_density: LogDensity, sample: Tensor, seed: int) -> Mass:
     if wide is None:
         return Mass(math.nan, math.nan, "not computed: the rows lie in fewer dimensions than there are columns")
     d = sample.shape[1]
-    n = DRAWS if d <= 5 else FEWER
+    n = DRAWS if d <= FEW else FEWER
     y = wide.sample(n, generator)
     logs = (evaluated(log_density, y) - evaluated(wide.log_prob, y)).double()
     lost = int(logs.isnan().sum())
@@ -125,4 +169,20 @@ def _wider(sample: Tensor, generator: torch.Generator) -> Mixture | None:
     near = 0.6 * factor
     weights = sample.new_tensor([1.0, *[1 / len(centers)] * len(centers)])
     means = torch.cat([sample.mean(0, keepdim=True), centers])
-    return Mixture(weights, means, torch.stack([1.3 * factor, *[near] * len(centers)]))
+    factors = torch.stack([1.3 * factor, *[near] * len(centers)])
+    if d > FEW or n < NEIGHBORS * (d + 1):
+        return Mixture(weights, means, factors)
+    places = sample[torch.randperm(n, generator=generator)[:PLACES].to(sample.device)]
+    local, fine = _local(sample, places, factor)
+    weights = torch.cat([weights / 2, weights.new_full((int(fine.sum()),), 1 / max(1, int(fine.sum())))])
+    return Mixture(weights, torch.cat([means, places[fine]]), torch.cat([factors, local[fine]]))
+
+
+def _local(sample: Tensor, places: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
+    """Factors of twice the covariances of the neighbors of places, (k, d, d), and which of them are regular, (k,)."""
+    d = sample.shape[1]
+    z, centers = (torch.linalg.solve_triangular(factor, y.T, upper=False).T for y in (sample, places))
+    nearest = torch.cdist(centers, z).topk(NEIGHBORS * (d + 1), largest=False).indices
+    off = sample[nearest] - places[:, None]
+    factors, failed = torch.linalg.cholesky_ex(2 * off.mT @ off / off.shape[1])
+    return factors, (failed == 0) & (factors.diagonal(dim1=1, dim2=2) > 0).all(1)

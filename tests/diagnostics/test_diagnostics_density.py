@@ -3,9 +3,11 @@
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
 
+import diffeo
 from diffeo.core import Compose
 from diffeo.diagnostics import DensityReport, certificate, density_report
 from diffeo.diagnostics.mass import cells, mass
@@ -252,6 +254,41 @@ def test_no_tail_is_cut_off():
         law = Mixture(torch.tensor([0.9, 0.1], dtype=F64), far, factors)
         low, high = torch.full((d,), -3.0, dtype=F64), torch.full((d,), 3.0, dtype=F64)
         assert mass(law.log_prob, low, high, cloud(9, d)).value == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("d", [1, 2, 3])
+def test_modes_between_the_points_of_a_grid_are_not_missed(d):
+    """Narrow modes, far apart, one of them flat: no grid sees them, draws do; and that there are twice as many."""
+    still, away = torch.zeros(d, dtype=F64), torch.full((d,), 1e4, dtype=F64)
+    means = torch.stack([still, away, -3 * away])
+    flat = torch.full((d,), 1.0, dtype=F64)
+    flat[-1] = 1e-2
+    factors = torch.stack([torch.eye(d, dtype=F64), flat.diag(), 3 * torch.eye(d, dtype=F64)])
+    law = Mixture(torch.tensor([0.5, 0.3, 0.2], dtype=F64), means, factors)
+    x = law.sample(2000, seeded())
+    for times in (1.0, 2.0):
+        found = mass(lambda y, c=times: law.log_prob(y) + math.log(c), x.amin(0), x.amax(0), x)
+        assert abs(found.value - times) < 4 * found.error
+        assert found.error < 0.05
+    assert "draws" in found.how
+
+
+def test_where_a_grid_is_too_coarse_and_nothing_can_be_drawn_nothing_is_claimed():
+    law = Mixture(torch.ones(2), torch.tensor([[0.0], [1e5]]), 0.1 * torch.ones(2, 1, 1))
+    x, ends = law.sample(500, seeded()), torch.tensor([1e6])
+    found = mass(law.log_prob, -ends, ends, x, circles=torch.tensor([True]))
+    assert math.isnan(found.value)
+    assert found.how.startswith("not known")
+    assert "too coarse" in found.how
+
+
+def test_densities_with_narrow_modes_far_apart_are_called_densities():
+    rng = np.random.default_rng(0)
+    x = np.array([[0.0, 0.0], [1000.0, 0.0], [0.0, 5000.0]])[rng.integers(3, size=400)] + rng.normal(size=(400, 2))
+    report = diffeo.DensityFlow(max_iter=1).fit(x).report_
+    assert report is not None
+    assert report.sound, report.problems
+    assert report.mass.value == pytest.approx(1, abs=0.05)
 
 
 def test_cells_fill_a_box():
