@@ -282,6 +282,7 @@ def test_where_a_grid_is_too_coarse_and_nothing_can_be_drawn_nothing_is_claimed(
     assert "too coarse" in found.how
 
 
+@pytest.mark.slow
 def test_densities_with_narrow_modes_far_apart_are_called_densities():
     rng = np.random.default_rng(0)
     x = np.array([[0.0, 0.0], [1000.0, 0.0], [0.0, 5000.0]])[rng.integers(3, size=400)] + rng.normal(size=(400, 2))
