@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from diffeo.backends.rounding import unit
 from diffeo.core import Solver
 from diffeo.fields.kernel_field import PlainField
 from diffeo.flows.newton import determinant, newton, solution
+from diffeo.grid import Grid
 from diffeo.kernels import euler
 from diffeo.solvers import Adaptive, Euler
 
@@ -66,7 +68,16 @@ class Layer(ABC):
 
     def solved(self, y: Tensor) -> Tensor:
         """The inverse without a gradient."""
-        return newton(self.with_jacobian, y, 2 * y - self(y), together=self.together)
+        guess = self.guess(y)
+        return newton(self.with_jacobian, y, guess, together=self.together, unit=unit(y, guess, *self.around()))
+
+    def guess(self, y: Tensor) -> Tensor:
+        """About where y comes from."""
+        return 2 * y - self(y)
+
+    def around(self) -> list[Tensor]:
+        """Positions that points are seen from, shape (m, d), as far as they are known: they decide what digits mean."""
+        return []
 
 
 class FieldLayer(Layer):
@@ -107,6 +118,10 @@ class FieldLayer(Layer):
             x[~fine] = super().solved(left)
         return x
 
+    def around(self) -> list[Tensor]:
+        """Those of the velocity."""
+        return places(self.velocity)
+
     def as_euler(self) -> euler.Steps | None:
         """The step alone, if it is one of Euler's along a kernel field."""
         v = self.velocity
@@ -114,6 +129,18 @@ class FieldLayer(Layer):
             return None
         scales = None if v.log_scale is None else (v.log_scale,)
         return euler.Steps((self.duration,), (v.controls,), (v.momenta,), scales)
+
+
+def places(velocity: Any) -> list[Tensor]:
+    """Controls, centers, or the far end of the grid of a velocity, shape (m, d); none where it has no such thing."""
+    while hasattr(velocity, "velocity"):  # one that is slowed, or has some of its components
+        velocity = velocity.velocity
+    grid = velocity if isinstance(velocity, Grid) else getattr(velocity, "grid", None)
+    if isinstance(grid, Grid):
+        ends = torch.tensor([[0.0] * grid.dim, [n - 1.0 for n in grid.shape]], dtype=torch.float64)
+        return [grid.to_space(ends).abs().amax(0, keepdim=True)]
+    found = (getattr(velocity, name, None) for name in ("controls", "centers"))
+    return [x for x in found if isinstance(x, Tensor)]
 
 
 def identities(x: Tensor) -> Tensor:

@@ -13,20 +13,21 @@ Map = Callable[[Tensor], tuple[Tensor, Tensor]]
 NUMBERS = 2**20  # of the matrices that are computed at a time: more would not stay in the caches of a processor
 
 
-def newton(function: Map, y: Tensor, guess: Tensor, together: bool = False) -> Tensor:
+def newton(function: Map, y: Tensor, guess: Tensor, together: bool = False, unit: float = 1.0) -> Tensor:
     """The x with f(x) = y, where ``function`` gives f and Df; every point is damped on its own.
 
     Args:
         function: f with Df.
         y, guess: shape (n, d).
         together: what the function makes of a point depends a little on the others: always ask for all of them.
+        unit: the length that roundings are counted from besides a point's own coordinates (see `rounding.unit`).
 
     Raises: ArithmeticError where no solution is found, or one with a non-positive determinant.
     """
     whole = together or y.device.type != "cpu"
     size = max(1, len(y)) if whole else max(64, NUMBERS // max(1, y.shape[1] ** 2))
     parts = zip(y.split(size), guess.split(size), strict=True)
-    found = [attempted(function, target, start, together) for target, start in parts]
+    found = [attempted(function, target, start, together, unit) for target, start in parts]
     x, missed, dets = (torch.cat(columns) for columns in zip(*found, strict=True))
     lost = int((~(missed <= 1e3)).sum())
     if lost:
@@ -40,11 +41,13 @@ def newton(function: Map, y: Tensor, guess: Tensor, together: bool = False) -> T
     return x
 
 
-def attempted(function: Map, y: Tensor, x: Tensor, together: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+def attempted(
+    function: Map, y: Tensor, x: Tensor, together: bool = False, unit: float = 1.0
+) -> tuple[Tensor, Tensor, Tensor]:
     """x, how far its image is from y in units of what rounding explains, and det Df(x): points that are done leave."""
     value, jacobian = function(x)
     residual = (value - y).norm(dim=1)
-    tolerance = 16 * torch.finfo(y.dtype).eps * (1 + y.abs().amax(1) + (value - x).norm(dim=1))
+    tolerance = 16 * torch.finfo(y.dtype).eps * (unit + y.abs().amax(1) + (value - x).norm(dim=1))
     found, missed, dets = torch.empty_like(y), torch.empty_like(residual), torch.empty_like(residual)
     damping, index = torch.ones_like(residual), torch.arange(len(y), device=y.device)
     for round in range(60):

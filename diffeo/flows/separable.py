@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from diffeo.backends.rounding import unit
 from diffeo.core import Solver
 from diffeo.fields.separable_field import SeparableField
 from diffeo.flows.layers import FieldLayer
@@ -53,10 +54,11 @@ class SeparableLayer(FieldLayer):
 
     def _solved(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """The solution by Newton's method, every number damped on its own, and the slopes there."""
-        x = 2 * y - self(y)
+        x = self.guess(y)
         image, slopes = self.with_slopes(x)
         rest = image - y
-        tolerance = 16 * torch.finfo(y.dtype).eps * (1 + y.abs() + (image - x).abs())
+        size = unit(y, x, *self.around()) + y.abs() + (image - x).abs()
+        tolerance = 16 * torch.finfo(y.dtype).eps * size
         damping = torch.ones_like(y)
         for _ in range(100):
             rows = (rest.abs() > tolerance).any(1).nonzero()[:, 0]  # the others are done
@@ -76,4 +78,4 @@ class SeparableLayer(FieldLayer):
                 f"the inverse of a layer was not found at {lost} of {len(y)} points: the layer folds there. Use more "
                 "steps."
             )
-        return x, slopes
+        return x - rest / slopes, slopes  # a last move, with what is known, squares the error

@@ -104,6 +104,10 @@ class _ShotLayer(Layer):
         self.shot, self.q, self.p = shot, q, p
         self.together = isinstance(shot.solver, Adaptive)
 
+    def around(self) -> list[Tensor]:
+        """The controls."""
+        return [self.q]
+
     def __call__(self, x: Tensor) -> Tensor:
         """The passengers after the step."""
         shot = self.shot

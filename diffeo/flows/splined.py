@@ -7,9 +7,10 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
+from diffeo.backends.rounding import unit
 from diffeo.core import CHUNK
 from diffeo.flows.gridded import Gridded, Warp
-from diffeo.flows.layers import identities
+from diffeo.flows.layers import identities, places
 from diffeo.flows.newton import newton
 from diffeo.grid import Grid
 from diffeo.sampling import index_rows
@@ -73,7 +74,8 @@ def inverted(grid: Grid, c: Tensor, x: Tensor) -> Tensor:
         return inverse_with_jacobian(grid, c, y)
 
     with torch.no_grad():
-        y = torch.cat([newton(back, part, guess=2 * part - back(part)[0]) for part in x.split(CHUNK)])
+        size = unit(x, *places(grid))
+        y = torch.cat([newton(back, part, guess=2 * part - back(part)[0], unit=size) for part in x.split(CHUNK)])
     if not torch.is_grad_enabled():
         return y
     image, jacobian = back(y)

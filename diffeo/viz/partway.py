@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from diffeo.backends.rounding import unit
 from diffeo.core import Compose, Diffeo
 from diffeo.flows import kernel_steps
 from diffeo.flows.layered import Layered
@@ -143,5 +144,7 @@ def undone(layer: Layer, y: Tensor) -> Tensor:
     try:
         return layer.inverse(y)
     except ArithmeticError:
-        x, missed, dets = attempted(layer.with_jacobian, y, 2 * y - layer(y), layer.together)
+        guess = layer.guess(y)
+        size = unit(y, guess, *layer.around())
+        x, missed, dets = attempted(layer.with_jacobian, y, guess, layer.together, size)
         return torch.where(((missed <= MISSED) & (dets > 0))[:, None], x, torch.nan)

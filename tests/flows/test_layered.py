@@ -5,11 +5,11 @@ import torch
 from hypothesis import given
 
 from diffeo.core import Compose
-from diffeo.fields import KernelField
+from diffeo.fields import FeatureField, KernelField, SeparableField
 from diffeo.flows import Affine, Descent, Flow, Geodesic
 from diffeo.flows.newton import newton
 from diffeo.kernels import GaussianKernel, LaplacianKernel
-from diffeo.solvers import RK4, Euler, Heun
+from diffeo.solvers import RK4, Euler, Heun, Midpoint
 from tests import zoo
 from tests.oracles import cloud, distance, seeds
 
@@ -199,3 +199,52 @@ def test_an_affine_map_keeps_orientation():
 def test_rough_kernels_do_not_descend():
     with pytest.raises(ValueError, match="not differentiable at 0"):
         Descent(LaplacianKernel(0.5))
+
+
+# ---- units
+
+
+def small_flows(dtype):
+    """Flows around points, each by another way to an inverse: name, map, points."""
+    g = torch.Generator().manual_seed(0)
+    draw = lambda *shape: torch.randn(*shape, generator=g, dtype=F64).to(dtype)  # noqa: E731
+    kernel, x = GaussianKernel(1.0), draw(300, 2)
+    yield "compiled", Flow(KernelField(kernel, draw(40, 2), 0.2 * draw(40, 2), whiten=False), Euler(), 5), x
+    wide = KernelField(GaussianKernel(4.0), draw(40, 20), 0.3 * draw(40, 20))
+    yield "by matrices", Flow(wide, Euler(), 5), draw(300, 20)
+    yield "Newton", Flow(KernelField(kernel, draw(9, 2), 0.3 * draw(9, 2)), Midpoint(), 5), x
+    yield "shot", Geodesic(kernel, draw(9, 2), momenta=0.3 * draw(9, 2)), x
+    yield "features", Flow(FeatureField(kernel, 2, 64, coefficients=0.5 * draw(64, 2)), Euler(), 5), x
+    yield "separable", Flow(SeparableField(draw(5, 2), 0.7, coefficients=0.3 * draw(7, 2)), Euler(), 5), x
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, F64])
+@pytest.mark.parametrize("factor", [1e-9, 1e-6, 1.0, 1e9])
+def test_inverses_are_exact_in_all_units(factor, dtype):
+    """Positions in meters of what is nanometers small lose no more digits than others."""
+    for name, phi, x in small_flows(dtype):
+        shift = torch.zeros(x.shape[1], dtype=dtype)
+        with torch.no_grad():
+            other = phi.rescaled(factor, shift)
+            back = other.inverse(other(factor * x)) / factor
+        assert (back - x).abs().max() < 60 * torch.finfo(dtype).eps, name
+
+
+@pytest.mark.parametrize("factor", [1e-6, 1.0, 1e6])
+def test_a_fixed_point_at_the_origin_has_an_inverse(factor):
+    """Where the field of many momenta cancels, what is left are roundings; they are no fold."""
+    controls, momenta = factor * cloud(40, 2), 0.15 * factor * cloud(40, 2, seed=1)
+    field = KernelField(
+        GaussianKernel(factor), torch.cat([controls, -controls]), torch.cat([momenta, -momenta]), whiten=False
+    )
+    x = factor * torch.tensor([[0.0, 0.0], [1e-12, 1e-12], [1e-7, 0.0]], dtype=F64)
+    for solver in (Euler(), Midpoint()):
+        phi = Flow(field, solver, 4)
+        assert (phi.inverse(phi(x)) - x).abs().max() < 1e-14 * factor
+
+
+def test_a_point_far_away_makes_no_other_inexact():
+    phi, x = next((phi, x) for name, phi, x in small_flows(F64) if name == "Newton")
+    x = torch.cat([x, torch.full((1, 2), 1e6, dtype=F64)])
+    with torch.no_grad():
+        assert (phi.inverse(phi(x)) - x)[:-1].abs().max() < 1e-14

@@ -17,6 +17,7 @@ from diffeo.backends.cpu.codegen import module_source
 from diffeo.backends.cpu.particles import PARALLEL, by_component, loaded, pool
 from diffeo.backends.dense.euler import Steps
 from diffeo.backends.formulas import Jet
+from diffeo.backends.rounding import unit
 
 UNROLLED = 5  # components up to which loops are written out: beyond, products of matrices are faster
 CHUNK = 512  # points that are computed together, whatever the number of threads
@@ -103,10 +104,11 @@ def inverse(jet: Jet, y: Tensor, steps: Steps) -> tuple[Tensor, Tensor]:
     loop, constants = compiled("inverse", jet, d, dtype)
     c, a, q, h, first = packed(steps)
     target, x = by_component(y), np.empty((d, n), dtype)
-    residuals, dets, eps = np.empty(n, dtype), np.empty(n, dtype), np.finfo(dtype).eps * wide_euler.ROUNDING
+    residuals, dets, size = np.empty(n, dtype), np.empty(n, dtype), unit(y, steps.controls[0])
+    small = c.dtype.type(np.finfo(dtype).eps * wide_euler.ROUNDING), c.dtype.type(size)
 
     def part(_: int, start: int, stop: int) -> None:
-        loop(target, x, residuals, dets, c.dtype.type(eps), c, a, q, h, first, constants, start, stop)
+        loop(target, x, residuals, dets, *small, c, a, q, h, first, constants, start, stop)
 
     _shared(part, n, n * c.shape[1])
     return torch.from_numpy(x).T, torch.from_numpy((residuals <= 1) & (dets > 0))

@@ -125,15 +125,15 @@ def backward_source(jet: Jet, d: int) -> tuple[str, list[float]]:
 
 
 def inverse_source(jet: Jet, d: int) -> tuple[str, list[float]]:
-    """The source of ``loop(y, x, residuals, dets, eps, c, a, q, h, first, constants, start, stop)``.
+    """The source of ``loop(y, x, residuals, dets, eps, unit, c, a, q, h, first, constants, start, stop)``.
 
     By Newton's method, undamped, from y: x and y of shape (d, n); for every point, (n,), how far its image is from y in
-    units of what rounding allows, ``eps`` times the size of the numbers, and the determinant there. Points that are
-    there leave the block, so that a round costs what is left.
+    units of what rounding allows, ``eps`` times the size of the numbers, which is ``unit`` next to the origin, and the
+    determinant there. Points that are there leave the block, so that a round costs what is left.
     """
     lines, constants = jet_lines(jet, ("value", "slope"))
     axes, entries, grid = range(d), [(r, s) for r in range(d) for s in range(d)], 2 * d
-    out = ["def loop(y, x, residuals, dets, eps, c, a, q, h, first, constants, start, stop):"]
+    out = ["def loop(y, x, residuals, dets, eps, unit, c, a, q, h, first, constants, start, stop):"]
     out += [f"    k{slot} = constants[{slot}]" for slot in range(len(constants))]
     out += ["    layer, stretch, step = 0, q[0], h[0]", "    twice = R(2) * stretch * step"]
     out += [f"    w = np.empty(({2 * d + d * d}, {BLOCK}), c.dtype)"]
@@ -152,7 +152,7 @@ def inverse_source(jet: Jet, d: int) -> tuple[str, list[float]]:
     largest = "R(0)"
     for r in axes:
         largest = f"max({largest}, abs(y[{r}, at]))"
-    tail += [f"    allowed[i] = eps * (R(1) + {largest} + residual)"]
+    tail += [f"    allowed[i] = eps * (unit + {largest} + residual)"]
     if d <= WRITTEN:
         tail += [f"m{r}{s} = twice * w[{grid + d * r + s}, i]" + one(r, s) for r, s in entries]
         tail += [f"det = {determinant(d)}"]

@@ -13,6 +13,7 @@ from diffeo.backends.cpu import elimination
 from diffeo.backends.cpu.particles import share
 from diffeo.backends.dense.euler import Steps
 from diffeo.backends.formulas import Jet
+from diffeo.backends.rounding import unit
 
 NUMBERS = 2**18  # of the matrices that are computed at a time: they stay in the second-level cache
 TINY = 1e-20  # see `elimination`
@@ -117,16 +118,17 @@ def norms(jet: Jet, steps: Steps) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]
 
 def inverse(jet: Jet, y: Tensor, steps: Steps) -> tuple[Tensor, Tensor]:
     """The x, shape (n, d), that the first step takes to y, and where, (n,), it is that up to rounding, and no fold."""
-    parts = [_inverse(jet, part, steps) for part in y.detach().split(POINTS)]
+    size = unit(y, steps.controls[0])
+    parts = [_inverse(jet, part, steps, size) for part in y.detach().split(POINTS)]
     return torch.cat([x for x, _ in parts]), torch.cat([fine for _, fine in parts])
 
 
-def _inverse(jet: Jet, y: Tensor, steps: Steps) -> tuple[Tensor, Tensor]:
+def _inverse(jet: Jet, y: Tensor, steps: Steps, size: float) -> tuple[Tensor, Tensor]:
     """By Broyden's method: values alone, no matrices (Kelley, Solving Nonlinear Equations by Newton's Method, 2003)."""
     s, h, a = steps.scale(0), steps.durations[0], steps.momenta[0]
     middle = steps.controls[0].mean(0)
     y, controls = y - middle, (steps.controls[0] - middle) / s
-    scale = ROUNDING * torch.finfo(y.dtype).eps * (1 + (y + middle).abs().amax(1))
+    scale = ROUNDING * torch.finfo(y.dtype).eps * (size + (y + middle).abs().amax(1))
     x, moves = y, []
     while True:
         squares = products.squares(x / s, controls)
