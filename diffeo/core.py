@@ -118,6 +118,9 @@ ShapeT = TypeVar("ShapeT", bound=Shape)
 class Diffeo(nn.Module, ABC):
     """A diffeomorphism φ of R^d, with its inverse, its log-determinant, its path and its energy."""
 
+    never_folds: bool = False
+    """Whether it keeps orientation by how it is made, whatever its parameters are, as affine maps do."""
+
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
         """φ(x), shape (n, d), for x of shape (n, d)."""
@@ -317,6 +320,7 @@ class Inverse(Diffeo):
     def __init__(self, phi: Diffeo) -> None:
         super().__init__()
         self.phi = phi
+        self.never_folds = phi.never_folds
 
     def forward(self, x: Tensor) -> Tensor:
         """φ⁻¹(x)."""

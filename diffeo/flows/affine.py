@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -21,6 +22,8 @@ class Affine(Diffeo):
     Raises: ValueError if A does not keep orientation.
     """
 
+    never_folds = True
+
     matrix: Tensor
     translation: Tensor
 
@@ -32,8 +35,9 @@ class Affine(Diffeo):
                 f"Affine expects a matrix (d, d) and a translation (d,), and got {tuple(matrix.shape)} and "
                 f"{tuple(translation.shape)}."
             )
-        det = float(torch.linalg.det(matrix.detach().double()))
-        if not det > 0:
+        sign, log = torch.linalg.slogdet(matrix.detach().double())  # a determinant itself underflows
+        if not (float(sign) > 0 and math.isfinite(float(log))):
+            det = float(sign * log.exp())
             raise ValueError(f"Affine expects a matrix with positive determinant, and got {det:.3g}: it would fold.")
         self.register_buffer("matrix", matrix.detach().clone())
         self.register_buffer("translation", translation.detach().clone())
@@ -48,7 +52,7 @@ class Affine(Diffeo):
 
     def with_logdet(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """A x + b, and log det A for every point."""
-        return self(x), torch.linalg.det(self.matrix).log().to(x).expand(len(x))
+        return self(x), self._logdet().to(x).expand(len(x))
 
     def with_jacobian(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """A x + b, and A for every point."""
@@ -57,7 +61,7 @@ class Affine(Diffeo):
     def with_volumes(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """A x + b, and the same part of det A for each step of the path."""
         steps = turns(self.matrix)
-        return self(x), (torch.linalg.det(self.matrix).log() / steps).exp().to(x).expand(steps, len(x))
+        return self(x), (self._logdet() / steps).exp().to(x).expand(steps, len(x))
 
     def path(self, x: Tensor) -> list[Tensor]:
         """Start and end; places between where it turns by more than 15°, on the way that `turning.way` describes."""
@@ -76,4 +80,9 @@ class Affine(Diffeo):
 
     def rescaled(self, factor: float, shift: Tensor) -> Affine:
         """The same motion in other units."""
+        shift = shift.to(self.matrix)
         return Affine(self.matrix, factor * self.translation + shift - self.matrix @ shift)
+
+    def _logdet(self) -> Tensor:
+        """log det A, float64."""
+        return torch.linalg.slogdet(self.matrix.double())[1]

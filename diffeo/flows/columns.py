@@ -25,6 +25,8 @@ class Bounded(Diffeo):
     Raises: ValueError for bounds that are not such; and, as a map, for points that do not lie within them.
     """
 
+    never_folds = True
+
     low: Tensor
     high: Tensor
     scale: Tensor

@@ -29,6 +29,8 @@ class LearnedAffine(Diffeo):
     Raises: ValueError where these do not fit together.
     """
 
+    never_folds = True
+
     def __init__(
         self,
         dim: int,

@@ -11,7 +11,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from diffeo.core import Diffeo
+from diffeo.core import Compose, Diffeo
 from diffeo.grid import Grid
 from diffeo.shapes.base import Measure, PointShape, check_positions
 
@@ -22,7 +22,8 @@ class Samples(PointShape):
 
     A map that folds counts mass twice, and what it says of densities is no likelihood. Samples as they are refuse such
     a map; for training, where one may be met on the way, log det is extended below a floor δ by its tangent,
-    $\log\delta + \det/\delta - 1$ for each layer, and what is missing to the floor adds up to `deficit`.
+    $\log\delta + \det/\delta - 1$ for each layer, and what is missing to the floor adds up to `deficit`. Affine maps
+    and others that never fold are taken as they are, however small their determinants.
 
     Attributes:
         x: positions, shape (n, d).
@@ -66,10 +67,17 @@ class Samples(PointShape):
 
         Raises: ArithmeticError where φ(x) is not finite, and, without a floor, where a layer of φ folds.
         """
-        moved, volumes = phi.with_volumes(self.x)
+        if isinstance(phi, Compose):
+            carried = self
+            for part in phi.diffeos:
+                carried = carried.carried(part)
+            return carried
+        moved, volumes = phi.with_logdet(self.x) if phi.never_folds else phi.with_volumes(self.x)
         lost = int((~torch.isfinite(moved.detach())).any(1).sum())
         if lost:
             raise ArithmeticError(f"the map sends {lost} of {len(moved)} points to infinity or NaN.")
+        if phi.never_folds:
+            return self._moved(phi, moved, self.volume + volumes)
         if not self.floor:
             folded = int((~(volumes.detach() > 0)).any(0).sum())
             if folded:
@@ -86,6 +94,12 @@ class Samples(PointShape):
             deficit = deficit + missing(theirs, self.floor)
         logvolume = self.volume + extended_log(volumes, self.floor).sum(0)
         return dataclasses.replace(self, x=moved, logvolume=logvolume, witnesses=witnesses, deficit=deficit)
+
+    def _moved(self, phi: Diffeo, x: Tensor, logvolume: Tensor) -> Self:
+        """At x, by a map that never folds: there is nothing missing, also at the witnesses."""
+        witnesses = None if self.witnesses is None else phi(self.witnesses)
+        deficit = self.x.new_zeros(()) if self.floor and self.deficit is None else self.deficit
+        return dataclasses.replace(self, x=x, logvolume=logvolume, witnesses=witnesses, deficit=deficit)
 
     def differentiable(self) -> tuple[Self, list[Tensor]]:
         """Positions and log-volumes: a small layer id + v moves the former by v, and adds div v to the latter."""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from diffeo.core import Compose
 from diffeo.fields import KernelField
-from diffeo.flows import Affine, Flow
+from diffeo.flows import Affine, Flow, LearnedAffine
 from diffeo.kernels import GaussianKernel
 from diffeo.shapes import Samples
 from diffeo.shapes.samples import extended_log, missing
@@ -216,3 +216,29 @@ def test_samples_at_rest_have_volume_one():
 def test_what_does_not_fit_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         Samples(cloud(5, 2), **options)
+
+
+# ---- maps that never fold
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, F64])
+@pytest.mark.parametrize("size", [1e-20, 1e-3, 0.6, 1e3, 1e20])
+def test_affine_maps_change_volumes_as_they_do_in_many_dimensions(size, dtype):
+    """Neither does a determinant that underflows count as a fold, nor one below the floor as one that needs a price."""
+    x, zero = cloud(5, 20).to(dtype), torch.zeros(20, dtype=dtype)
+    log = torch.tensor(size, dtype=dtype).double().log()
+    maps = [
+        Affine(size * torch.eye(20, dtype=dtype), zero),
+        LearnedAffine(20, matrix=math.log(size) * torch.eye(20, dtype=dtype)),
+    ]
+    for phi in (*maps, zoo.Inverse(zoo.Inverse(maps[0])), Compose([maps[0], maps[1].rescaled(2.0, zero)])):
+        times = 2 if isinstance(phi, Compose) else 1
+        if times == 2 and size in (1e-20, 1e20):
+            continue  # twice that is no number in float32
+        expected = (20 * times * log).to(dtype).expand(5)
+        for floor in (0.0, 0.2):
+            moved = phi @ Samples(x, floor=floor, witnesses=x[:2])
+            torch.testing.assert_close(moved.logvolume, expected)
+            torch.testing.assert_close(moved.witnesses, phi(x[:2]))
+            assert moved.deficit == 0 if floor else moved.deficit is None
+        torch.testing.assert_close(phi.with_logdet(x)[1], expected)
