@@ -14,6 +14,7 @@ import numpy as np
 from diffeo.io.geometry import Array
 from diffeo.io.guard import silenced
 from diffeo.io.raster import PICTURE, ImageFormat, Raster, is_picture, stored
+from diffeo.io.tiff import PRINT, Refusal, tiff
 
 _TIF, _JPG, _PNG = (".tif", ".tiff"), (".jpg", ".jpeg"), ".png"
 
@@ -28,7 +29,7 @@ class Picture(ImageFormat):
         array = _loaded(path)
         dtype = array.dtype.newbyteorder("=").name
         if array.ndim == 3 and array.shape[-1] == 4 and path.suffix.lower() in _JPG:
-            raise ValueError("its four colors are those of print (CMYK), and RGB is expected: convert it")
+            raise ValueError(PRINT)
         if array.ndim > 3 or (array.ndim == 3 and array.shape[-1] > 4):
             raise ValueError(
                 f"it is a stack of pages, shape {array.shape}, and one page is expected: save one, or save all as "
@@ -72,8 +73,8 @@ def _loaded(path: Path) -> Array:
     with warnings.catch_warnings(), silenced("tifffile"):
         warnings.simplefilter("ignore")
         try:
-            array = np.asarray(imread(path))
-        except MemoryError:
+            array = np.asarray(tiff(path) if path.suffix.lower() in _TIF else imread(path))
+        except (MemoryError, Refusal):
             raise
         except Exception:  # the readers of a dozen formats raise a dozen kinds of errors
             array = None

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import skimage.io
+import tifffile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -593,9 +594,59 @@ def test_series_of_itk_and_of_pages(tmp_path):
     assert "it is a stack of pages" in refusal(tmp_path / "a.tif")
 
 
-def test_the_colors_of_print(tmp_path):
-    Pillow.new("CMYK", (9, 8)).save(tmp_path / "a.jpg")
-    assert "CMYK" in refusal(tmp_path / "a.jpg")
+@pytest.mark.parametrize("pages", [2, 3, 4])
+def test_pages_are_no_colors(tmp_path, pages):
+    """However few they are; and whoever has compressed them."""
+    stack = np.arange(pages * 72, dtype=np.uint8).reshape(pages, 8, 9)
+    tifffile.imwrite(tmp_path / "a.tif", stack, photometric="minisblack")
+    images = [Pillow.fromarray(page) for page in stack]
+    images[0].save(tmp_path / "b.tif", save_all=True, append_images=images[1:], compression="tiff_lzw")
+    for name in ("a.tif", "b.tif"):
+        assert f"it is a stack of pages, shape ({pages}, 8, 9)" in refusal(tmp_path / name)
+
+
+def test_colors_plane_by_plane(tmp_path):
+    colors = np.random.default_rng(0).integers(0, 255, (3, 8, 9), np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", colors, photometric="rgb", planarconfig="separate")
+    assert np.array_equal(read(tmp_path / "a.tif").values, colors)
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_deflate", "packbits", "jpeg", "group4"])
+def test_compressed_tif(tmp_path, compression):
+    """All that Pillow writes."""
+    array = np.kron(np.random.default_rng(0).integers(0, 2, (2, 3), np.uint8), np.full((8, 8), 255, np.uint8))
+    source = Pillow.fromarray(array > 0 if compression == "group4" else array)
+    source.save(tmp_path / "a.tif", compression=compression)
+    found = read(tmp_path / "a.tif")
+    assert found.values[0].numpy() == pytest.approx(array, abs=8 if compression == "jpeg" else 0)
+    write(tmp_path / "b.tif", found, like=tmp_path / "a.tif")
+    assert torch.equal(read(tmp_path / "b.tif").values, found.values)
+
+
+def test_palettes_are_colors(tmp_path):
+    index = np.arange(12, dtype=np.uint8).reshape(3, 4) % 3
+    image = Pillow.fromarray(index).convert("P")
+    image.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90])
+    for name in ("a.tif", "a.png"):
+        image.save(tmp_path / name)
+        expected = (np.array([10, 20, 30])[:, None, None] + 30 * index).tolist()
+        assert read(tmp_path / name).values.tolist() == expected, name
+
+
+def test_what_nobody_here_uncompresses_says_what_to_install(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((8, 9), np.uint8))
+    content = bytearray(path.read_bytes())
+    at = content.index(b"\x03\x01\x03\x00\x01\x00\x00\x00\x01\x00")  # the entry of the compression: 1 is none
+    content[at + 8 : at + 10] = (34933).to_bytes(2, "little")  # PNG
+    path.write_bytes(content)
+    assert "its compression is PNG, which needs the package imagecodecs: pip install" in refusal(path)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".tif"])
+def test_the_colors_of_print(tmp_path, suffix):
+    Pillow.new("CMYK", (9, 8)).save(tmp_path / f"a{suffix}")
+    assert "CMYK" in refusal(tmp_path / f"a{suffix}")
 
 
 def test_without_simpleitk(tmp_path, monkeypatch):
