@@ -125,7 +125,8 @@ def _bounds(phi: Diffeo) -> list[Bound]:
         fields = [field for field in phi.layer_fields() for _ in range(phi.substeps)]
         return [_along_field(*both) for both in zip(_steps(phi), fields, strict=True)]
     if isinstance(phi, Flow | Greedy):
-        return [_along(layer, _lipschitz(layer.velocity)) for layer in _steps(phi)]
+        velocities: list[Any] = [layer.velocity for layer in _steps(phi)]
+        return [_along(layer, v.lipschitz()) for layer, v in zip(_steps(phi), velocities, strict=True)]
     raise ValueError(
         "a certificate rests on the Lipschitz bounds of layers: it expects a Flow, a Geodesic, a Descent, an Affine, a "
         f"composition or an inverse of these, and got a {type(phi).__name__}."
@@ -158,17 +159,13 @@ def _along_field(layer: FieldLayer, field: Field) -> Bound:
     return Bound(residual, residual, max(1 + most, -1 - least), max(0.0, 1 + least))
 
 
-def _lipschitz(velocity: Any) -> Tensor:
-    if isinstance(velocity, PlainField):
-        return embedding(velocity.kernel).slope * velocity.sqnorm().clamp(min=0).sqrt()
-    return velocity.lipschitz()
-
-
 def _shot(phi: Geodesic | FieldGeodesic) -> list[Bound]:
     """As along a field, which here changes from stage to stage: its norm follows from the positions and momenta."""
     slope = embedding(space_of(phi)).slope
 
     def steepness(q: Tensor, p: Tensor) -> Tensor:
+        if isinstance(phi, Geodesic):
+            return PlainField(phi.kernel, q, p).lipschitz().double()
         return slope * (2 * phi.hamiltonian(q, p)).clamp(min=0).sqrt().double()
 
     def f(_: float, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -63,12 +63,13 @@ class DipoleField(Field):
 
     def sqnorm(self) -> Tensor:
         """‖v‖²_V = Σ_j a_j·v(c_j) + b_j div v(c_j)."""
-        moved, spread = self(self.controls), self.divergence(self.controls)
-        return (self.momenta * moved).sum() + (self.strengths * spread).sum()
+        return _sqnorm(self.kernel, self.controls, self.momenta, self.strengths)
 
     def lipschitz(self) -> Tensor:
         """√(−2k'(0)) ‖v‖_V, as for all fields of V."""
-        return math.sqrt(-2 * self.kernel.slope_at_zero) * self.sqnorm().clamp(min=0).sqrt()
+        wide = [t.double() for t in (self.controls, self.momenta, self.strengths)]  # where terms cancel, digits go
+        sqnorm = _sqnorm(self.kernel, *wide).clamp(min=0)
+        return (math.sqrt(-2 * self.kernel.slope_at_zero) * sqnorm.sqrt()).to(self.momenta)
 
     def arguments(self) -> dict[str, Any]:
         """Kernel, controls, momenta, strengths."""
@@ -87,3 +88,10 @@ class DipoleField(Field):
     def extra_repr(self) -> str:
         """The kernel and the number of controls."""
         return f"{self.kernel!r}, {len(self.controls)} controls"
+
+
+def _sqnorm(kernel: Radial, controls: Tensor, momenta: Tensor, strengths: Tensor) -> Tensor:
+    """‖v‖²_V."""
+    moved = dipoles.value(kernel, controls, controls, momenta, strengths)
+    spread = dipoles.divergence(kernel, controls, controls, momenta, strengths)
+    return (momenta * moved).sum() + (strengths * spread).sum()

@@ -159,14 +159,25 @@ class PlainField:
 
     def lipschitz(self) -> Tensor:
         """√(−2k'(0)) ‖v‖_V / s; infinite where k' does not exist at 0."""
-        sqnorm = self.sqnorm()
         if math.isinf(self.kernel.slope_at_zero):
-            return torch.full_like(sqnorm.detach(), math.inf)
-        return self.sqlipschitz(sqnorm).sqrt()
+            return self.momenta.new_tensor(math.inf)
+        wide = self.double()
+        return wide.sqlipschitz(wide.sqnorm()).sqrt().to(self.momenta)
+
+    def double(self) -> PlainField:
+        """The same in float64: bounds are proven with it, as momenta that nearly cancel leave few digits of a norm."""
+        log_scale = None if self.log_scale is None else self.log_scale.double()
+        return PlainField(self.kernel, self.controls.double(), self.momenta.double(), log_scale)
 
     def sqlipschitz(self, sqnorm: Tensor) -> Tensor:
-        """−2k'(0) ‖v‖²_V / s², which the square of the Lipschitz constant does not exceed, by the norm, a scalar."""
-        steepness = -2 * self.kernel.slope_at_zero * sqnorm.clamp(min=0)
+        """−2k'(0) ‖v‖²_V / s², which the square of the Lipschitz constant does not exceed, by the norm, a scalar.
+
+        To the norm is added what rounding may have taken from it: a unit for each of m terms of size k(0)(Σ|a|)².
+        """
+        m = len(self.momenta)
+        unit = torch.finfo(sqnorm.dtype).eps * (m + 16) * m * self.kernel.at_zero
+        most = sqnorm.clamp(min=0) + unit * self.momenta.square().sum().to(sqnorm)  # (Σ|a|)² ≤ m Σ|a|²
+        steepness = -2 * self.kernel.slope_at_zero * most
         return steepness if self.log_scale is None else steepness * (-2 * self.log_scale[0]).exp()
 
     def _stretched(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | float]:

@@ -63,10 +63,12 @@ def _slowed(fields: Sequence[Any]) -> tuple[list[PlainField], Tensor, Tensor] | 
     ):
         return None
     velocities = [u.frozen() for u in inner]
-    norms = sqnorms(velocities)
-    steepness = torch.stack([v.sqlipschitz(norm) for v, norm in zip(velocities, norms, strict=True)])
+    wide = [v.double() for v in velocities]
+    norms = sqnorms(wide)
+    steepness = torch.stack([v.sqlipschitz(norm) for v, norm in zip(wide, norms, strict=True)])
     bounds = steepness.new_tensor([field.bound for field in fields])
-    return velocities, norms, (1 + steepness / bounds.square()).rsqrt()
+    slowness, like = (1 + steepness / bounds.square()).rsqrt(), velocities[0].momenta
+    return velocities, norms.to(like), slowness.to(like)
 
 
 def sqnorms(velocities: Sequence[Any]) -> Tensor:

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from diffeo.core import Compose, Inverse
 from diffeo.diagnostics import certificate, fixed_point_inverse, robustness_radius
 from diffeo.diagnostics.spaces import embedding, space_of
-from diffeo.fields import Contractive, FeatureField, KernelField, SeparableField
+from diffeo.fields import Contractive, FeatureField, KernelField, SeparableField, TrainedKernelField
 from diffeo.fit import fit
-from diffeo.flows import Affine, Flow
+from diffeo.flows import Affine, Flow, Geodesic
 from diffeo.heads import LinearReadOut
 from diffeo.io import load, save
 from diffeo.kernels import GaussianKernel, LaplacianKernel
@@ -358,3 +358,29 @@ def test_a_constrained_map_is_saved_and_loaded(tmp_path):
     again = load(tmp_path / "phi.diffeo")
     assert torch.equal(again(cloud(9, 2)), phi(cloud(9, 2)))
     assert certificate(again).lipschitz == certificate(phi).lipschitz
+
+
+# ---- rounding
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("apart", [1e-3, 1e-5, 1e-7])
+@pytest.mark.parametrize("seed", range(3))
+def test_momenta_that_nearly_cancel_are_not_certified_by_what_rounding_leaves_of_their_norm(seed, apart, dtype):
+    """Pairs of opposite momenta are derivatives of kernels: as steep as ever, of a norm that loses all its digits."""
+    centers, away = cloud(10, 2, seed=seed), torch.nn.functional.normalize(cloud(10, 2, seed=seed + 10), dim=1)
+    momenta = 0.5 / apart * cloud(10, 2, seed=seed + 20)
+    controls = torch.cat([centers, centers + apart * away]).to(dtype)
+    momenta, kernel = torch.cat([momenta, -momenta]).to(dtype), GaussianKernel(1.0)
+    x = 1.5 * cloud(2000, 2, seed=seed + 30).to(dtype)
+    trained = TrainedKernelField(kernel, controls, momenta)
+    for field in (trained, KernelField(kernel, controls, momenta, whiten=False), Contractive(trained, 0.9)):
+        steep = torch.linalg.matrix_norm(field.jacobian(x).detach(), 2).max()
+        assert steep <= field.lipschitz() * (1 + 1e-3)
+        for phi in (Flow([field]), Flow([field, field])):
+            found = certificate(phi)
+            assert not found.invertible or phi.with_volumes(x)[1].min() > 0
+    shot = Geodesic(kernel, controls, Euler(), 1, momenta, whiten=False)
+    assert certificate(shot).bounds[0].step >= (1 - 1e-3) * float(
+        torch.linalg.matrix_norm(shot.layers()[0].with_jacobian(x)[1].detach() - torch.eye(2, dtype=dtype), 2).max()
+    )
