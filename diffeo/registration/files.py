@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from diffeo.core import CHUNK, Diffeo, Shape
 from diffeo.io import write, write_warp
 from diffeo.io.grids import with_grids
 from diffeo.io.images import in_pixels
+from diffeo.io.pictures import Picture
+from diffeo.io.raster import is_picture
 from diffeo.registration.brightness import difference
 from diffeo.registration.pyramid import images
 from diffeo.shapes import Compound, Image, Mesh, Points
@@ -21,9 +24,16 @@ from diffeo.shapes import Compound, Image, Mesh, Points
 IMAGES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
 
-def write_moved(folder: Path, moved: Shape, like: Sequence[str | Path | None]) -> None:
-    """``moved.*``, or ``moved_1.*``, ``moved_2.*``, … for the parts of a compound, each in the format it came in."""
-    parts = moved.parts if isinstance(moved, Compound) else (moved,)
+def write_moved(folder: Path, moved: Shape, target: Shape, like: Sequence[str | Path | None]) -> None:
+    """``moved.*``, or ``moved_1.*``, ``moved_2.*``, … for the parts of a compound, each in the format it came in.
+
+    A picture that was moved onto a scan is a scan: it lies where the target lies, in millimeters.
+    """
+    fixed = images(target)
+    parts = [
+        replace(part, attributes=part.attributes | space(fixed[0])) if isinstance(part, Image) and fixed else part
+        for part in (moved.parts if isinstance(moved, Compound) else (moved,))
+    ]
     sources = [*like, *[None] * (len(parts) - len(like))]
     for number, (part, source) in enumerate(zip(parts, sources, strict=True), 1):
         name = "moved" if len(parts) == 1 else f"moved_{number}"
@@ -34,7 +44,9 @@ def suffix(shape: Shape, like: str | Path | None) -> str:
     """The extension of a file, both of it for .nii.gz; or of a format that can hold the shape."""
     if like is not None:
         name = Path(like).name.lower()
-        return next((s for s in IMAGES if name.endswith(s)), Path(like).suffix)
+        found = next((s for s in IMAGES if name.endswith(s)), Path(like).suffix)
+        flat = isinstance(shape, Image) and is_picture(shape.grid.affine.numpy())
+        return found if flat or found not in Picture.suffixes else ".nii.gz"  # pictures lie on a grid of pixels only
     if isinstance(shape, Image):
         return ".nii.gz"
     if isinstance(shape, Mesh):
@@ -65,8 +77,12 @@ def jacobian(phi: Diffeo, fixed: Image) -> Image:
     rows = [part.shape[0] for part in fixed.grid.slabs(CHUNK)]
     ends = [sum(rows[:k]) for k in range(len(rows) + 1)]
     determinants = torch.cat([central_determinants(u, a, b) for a, b in itertools.pairwise(ends)])
-    space = {k: v for k, v in fixed.attributes.items() if k == "space"}
-    return Image(determinants[None].float(), fixed.grid, attributes=space)
+    return Image(determinants[None].float(), fixed.grid, attributes=space(fixed))
+
+
+def space(image: Image) -> dict[str, Any]:
+    """Whether an image's positions are pixels or millimeters, if it is known, as one of its attributes."""
+    return {k: v for k, v in image.attributes.items() if k == "space"}
 
 
 def central_determinants(u: Tensor, first: int, last: int) -> Tensor:

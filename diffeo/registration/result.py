@@ -145,7 +145,7 @@ class Registration:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ValueError(f"cannot make the folder {folder}: {error.strerror}; choose another one.") from None
-        write_moved(folder, self.moved, [like] if like is None or isinstance(like, (str, Path)) else like)
+        write_moved(folder, self.moved, self.target, [like] if like is None or isinstance(like, (str, Path)) else like)
         if files is None:
             files = {"source": like} if isinstance(like, (str, Path)) and known(like, self.source) else {}
         origin = noted(folder, {"source": self.source, "target": self.target}, files)

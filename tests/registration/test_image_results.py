@@ -204,6 +204,21 @@ def test_a_picture_stays_a_picture(tmp_path):
     assert distance(warp(center) - center, torch.tensor([[2.0, 0.0]])) < 0.6
 
 
+def test_a_picture_that_was_moved_onto_a_scan_is_a_scan(tmp_path):
+    """Pictures have no place for millimeters: what cannot be a picture becomes NIfTI, on the grid of the target."""
+    values = (255 * picture(square(20)).values[0]).round().byte().numpy()
+    Pillow.fromarray(values).save(tmp_path / "a.png")
+    affine = np.diag([1.5, 1.5, 1, 1])
+    nibabel.save(nibabel.Nifti1Image(values.T[..., None], affine), tmp_path / "b.nii.gz")
+    source, target = diffeo.read(tmp_path / "a.png"), diffeo.read(tmp_path / "b.nii.gz")
+    moved = source.on(target.grid).carried(Affine(1.5 * torch.eye(2), torch.zeros(2)))
+    files.write_moved(tmp_path, moved, target, [tmp_path / "a.png"])
+    assert not (tmp_path / "moved.png").exists()
+    found = nibabel.load(tmp_path / "moved.nii.gz")
+    assert np.array_equal(found.affine, affine)
+    assert np.array_equal(np.asarray(found.dataobj)[..., 0], values.T)
+
+
 @pytest.mark.slow
 def test_what_was_there_is_replaced_and_other_files_are_left(result, saved, tmp_path):
     for name in NAMES:
