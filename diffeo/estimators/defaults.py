@@ -84,9 +84,9 @@ class Recipe:
         """
         watch = watch or Watch()
         watch.open(x, y, self)
-        end = time.monotonic() + time_limit
+        start = time.perf_counter()
         recipe = self if classes else self.sure(x, y, time_limit / 4)
-        return recipe.found(x, y, classes, max(end - time.monotonic(), 0.0), watch)
+        return recipe.found(x, y, classes, time_limit, watch, time.perf_counter() - start)
 
     def sure(self, x: Tensor, y: Tensor, time_limit: float = math.inf) -> Recipe:
         """This recipe, or, where rows that are held out are foreseen clearly better without a flow, only scales.
@@ -110,8 +110,10 @@ class Recipe:
         flowing = error(self)
         return self if flowing <= WORSE or flowing <= error(still) + WORSE else still
 
-    def found(self, x: Tensor, y: Tensor, classes: bool, time_limit: float, watch: Watch) -> Network:
-        """Train, whatever comes out of it; arguments as of ``train``."""
+    def found(
+        self, x: Tensor, y: Tensor, classes: bool, time_limit: float, watch: Watch, spent: float = 0.0
+    ) -> Network:
+        """Train, whatever comes out of it; arguments as of ``train``, so many seconds after its start."""
         unit, outputs = x.shape[1] ** 0.5, int(y.max()) + 1 if classes else y.shape[1]
         z = x / unit
         phi = self.model(x).to(z)
@@ -127,6 +129,7 @@ class Recipe:
             seed=self.seed,
             max_iterations=self.steps,
             time_limit=time_limit,
+            spent=spent,
             **watch.options(),
         )
         return trained(phi, Identity(), loss, history, unit, (z, y))

@@ -76,13 +76,13 @@ class DensityRecipe:
 
         The last ``context`` columns are what the density of the others is conditioned on.
         """
-        watch, end = watch or Watch(), time.perf_counter() + time_limit
+        watch, start = watch or Watch(), time.perf_counter()
         watch.open(x, validation, self)
         x = x[torch.randperm(len(x), generator=torch.Generator().manual_seed(self.seed))]
         if context or self.flow_only:
             single = self.single(x, validation)
             base = Conditional(single, context) if context else single
-            return Fitted(*self._trained(x, validation, base, context, end, watch))
+            return Fitted(*self._trained(x, validation, base, context, time_limit, start, watch))
         first, history = mapped(x, validation, time_limit, certified=self.flow.contraction is not None)
         y, held = moved(first, x), moved(first, validation)
         averaged = self.averaged(y)
@@ -92,16 +92,16 @@ class DensityRecipe:
         base, reached = self.single(y, held), mean_likelihood(averaged, held)
         if reached > mean_likelihood(base, held) + GAIN:
             return Fitted(first, averaged, history)
-        flow, base, history = self._trained(y, held, base, 0, end, watch)
+        flow, base, history = self._trained(y, held, base, 0, time_limit, start, watch)
         if reached > mean_likelihood(base, held, flow):
             return Fitted(first, averaged, history)
         return Fitted(Compose([first, flow]), base, history)
 
     def _trained(
-        self, x: Tensor, validation: Tensor, base: Law, context: int, end: float, watch: Watch
+        self, x: Tensor, validation: Tensor, base: Law, context: int, time_limit: float, start: float, watch: Watch
     ) -> tuple[Diffeo, Law, History]:
-        left = max(end - time.perf_counter(), 0.0)
-        phi, history = replace(self.flow, seed=self.seed).train(x, validation, base, context, left, watch)
+        training, spent = replace(self.flow, seed=self.seed), time.perf_counter() - start
+        phi, history = training.train(x, validation, base, context, time_limit, spent, watch)
         return phi, base.requires_grad_(False), history
 
     def single(self, x: Tensor, validation: Tensor) -> Mixture:

@@ -68,7 +68,7 @@ class FlowTraining:
     seed: int = 0
 
     def train(
-        self, x: Tensor, validation: Tensor, base: Law, context: int, time_limit: float, watch: Watch
+        self, x: Tensor, validation: Tensor, base: Law, context: int, time_limit: float, spent: float, watch: Watch
     ) -> tuple[Flow, History]:
         """The flow for rows x, shape (n, d), and how it was trained; the base is left as it belongs to it.
 
@@ -77,7 +77,8 @@ class FlowTraining:
             validation: rows that choose, shape (m, d).
             base: trained along.
             context: columns, the last ones, that stay where they are.
-            time_limit: seconds.
+            time_limit: seconds, after which training ends.
+            spent: seconds of them that are over.
             watch: who looks on, and where the training is kept.
         """
         phi, box = self.flow(x, context), Box.around(x, self.seed)
@@ -98,6 +99,7 @@ class FlowTraining:
             patience=math.ceil(self.patience * epochs),
             max_iterations=epochs,
             time_limit=time_limit,
+            spent=spent,
             **watch.options(),
         )
         phi.requires_grad_(False)

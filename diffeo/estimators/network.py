@@ -51,6 +51,9 @@ class Settings:
             value = getattr(self, name)
             if not (isinstance(value, (int, float)) and 0 <= value < float("inf")):
                 raise ValueError(f"{name} expects a number, 0 or more, and got {value!r}.")
+        limit = self.time_limit
+        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, (int, float)) or not limit > 0):
+            raise ValueError(f"time_limit expects a number of seconds, above 0, or None, and got {limit!r}.")
 
 
 @dataclass

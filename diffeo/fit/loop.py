@@ -44,6 +44,7 @@ def fit(
     floor: float = 0.0,
     goal: float = -math.inf,
     time_limit: float = math.inf,
+    spent: float = 0.0,
     schedule: Schedule | TorchSchedule | None = None,
     validation: Data | Callable[[], float] | None = None,
     patience: int | None = None,
@@ -76,6 +77,7 @@ def fit(
         goal: converged, too, when the data term is no farther from 0 than this.
         time_limit: seconds after which no step is begun, those before a resumption included; it may end within an
             epoch, which ``state`` then goes on with.
+        spent: seconds that preparations have taken, which count like those before a resumption.
         schedule: of the learning rate: a `Schedule` such as `Cosine`, over all of ``max_iterations``; or a function
             from the optimizer to a scheduler of torch, which takes a step per iteration.
         validation: other pairs or batches; or a function that gives a score, the lower the better. The best point is
@@ -102,7 +104,7 @@ def fit(
     _follow(problem, loss, modules)
     rounds = rounds_of(problem, _data(pairs, world), max_iterations)
     checks = None if validation is None else Validation(problem, _data(validation, world))
-    loop = _Loop(problem, rounds, _stepper(problem, rounds, optimizer), schedule, checks, rules, stage)
+    loop = _Loop(problem, rounds, _stepper(problem, rounds, optimizer), schedule, checks, rules, stage, spent)
     state = world.first(state)
     if state:
         _resume(loop, state)
@@ -184,11 +186,12 @@ class _Loop:
         validation: Validation | None,
         rules: Rules,
         stage: tuple[int, int],
+        spent: float,
     ) -> None:
         self.problem, self.rounds, self.stepper, self.validation = problem, rounds, stepper, validation
         self.trained, self.rules, self.stage = problem.trained, rules, stage
         self.pace = Pace() if stepper is None else pace_of(schedule, stepper)
-        self.history, self.started = History(), time.perf_counter()
+        self.history, self.started = History(), time.perf_counter() - spent
         self.stuck, self.best, self.best_at = False, self.trained.snapshot(), 0
 
     def begin(self) -> None:
@@ -307,7 +310,7 @@ class _Loop:
     def resume(self, state: dict[str, Any]) -> None:
         """Take up a saved state."""
         self.history.records = [Record(*values) for values in state["records"]]
-        self.started = time.perf_counter() - state["seconds"]
+        self.started -= state["seconds"]
         self.stuck, self.history.reason = state["stuck"], state["reason"]
         self.trained.load({"phi": state["phi"], "others": state["others"]})
         self.best, self.best_at = copy.deepcopy(state["best"]), state["best_at"]

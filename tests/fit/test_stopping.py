@@ -93,6 +93,15 @@ def test_time_ends_a_fit_between_iterations():
     assert len(again) == len(history)  # the time before counts
 
 
+def test_preparations_count_as_time():
+    """In what is recorded, and in what is left."""
+    history = run(whole(), max_iterations=2, spent=50.0)[2]
+    assert 50 < history[0].seconds < history[-1].seconds < 60
+    assert 100 < run(whole(), max_iterations=3, spent=50.0, state=history.state)[2][-1].seconds < 120
+    none = run(whole(), max_iterations=2, time_limit=10.0, spent=50.0)[2]
+    assert (len(none), none.reason) == (1, "the time limit of 10 seconds was reached")
+
+
 def test_time_may_end_within_an_epoch_which_is_then_gone_on_with(monkeypatch):
     """The clock is that of the batches: one second each."""
     steps = []
