@@ -10,9 +10,9 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, DensityMixin, TransformerMixin
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, DensityMixin, TransformerMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch import Tensor
 
 from diffeo.core import Compose, Diffeo
@@ -22,6 +22,7 @@ from diffeo.estimators.density_pictured import PicturedDensity
 from diffeo.estimators.density_recipe import DensityRecipe
 from diffeo.estimators.density_training import FlowTraining
 from diffeo.estimators.frame import Frame, bounds_of, periods_of
+from diffeo.estimators.parts import plain
 from diffeo.estimators.resnet import finite
 from diffeo.estimators.shown import some
 from diffeo.estimators.standardization import Standardization
@@ -34,7 +35,7 @@ CHUNK = 25_000  # rows that go through a flow at a time: work for all threads, a
 CONTRACTION, LAYERS = 0.95, 16  # of flows that are certified: closer to 1, or with more layers, nothing is gained
 
 
-class DensityFlow(PicturedDensity, DensityMixin, TransformerMixin, BaseEstimator):
+class DensityFlow(PicturedDensity, DensityMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     r"""The density of a table of numbers, as $\log p(x) = \log p_0(\varphi(x)) + \log\det D\varphi(x)$.
 
     E(φ) = weight · ½∫‖v_t‖²_V dt − mean log p is made small over a flow φ and the parameters of a mixture of Gaussians
@@ -184,6 +185,11 @@ class DensityFlow(PicturedDensity, DensityMixin, TransformerMixin, BaseEstimator
         return law
 
     @property
+    def _n_features_out(self) -> int:
+        """For scikit-learn to name the columns of `transform`."""
+        return self.n_features_in_
+
+    @property
     def phi_(self) -> Diffeo:
         """φ, from the units of the table to those of the base."""
         return self._flow.phi
@@ -233,7 +239,12 @@ class DensityFlow(PicturedDensity, DensityMixin, TransformerMixin, BaseEstimator
     def inverse_transform(self, Z: Any, context: Any = None) -> np.ndarray:
         """φ⁻¹ of points Z, shape (n, d)."""
         check_is_fitted(self, "law_")
-        z = self._checked(Z)
+        z = check_array(Z, dtype="float64", ensure_all_finite=False)  # of columns that are not those of the table
+        finite(z, "inverse_transform", [])
+        if z.shape[1] != self.n_features_in_:
+            raise ValueError(
+                f"inverse_transform expects points of shape (n, {self.n_features_in_}), and got {z.shape}."
+            )
         c = self._context(context, len(z))
         return Frame(**self.frame_).shown(through(self.phi_.inverse, np.hstack([z, c]))[:, : z.shape[1]])
 
@@ -283,24 +294,25 @@ class DensityFlow(PicturedDensity, DensityMixin, TransformerMixin, BaseEstimator
         part = self.validation_fraction
         if part is None or isinstance(part, str) or not 0 < part < 1:
             raise ValueError(f"validation_fraction expects a part between 0 and 1, and got {part!r}.")
+        asked = {name: plain(value) for name, value in self.get_params(deep=False).items()}
         for name in ("components", "depth", "width", "max_iter"):
-            value = getattr(self, name)
+            value = asked[name]
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
                 raise ValueError(f"{name} expects a whole number, 1 or more, and got {value!r}.")
         for name in ("scale", "weight", "time_limit"):
-            value = getattr(self, name)
+            value = asked[name]
             fine = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf
             if value is not None and not (fine and (value > 0 or name == "weight")):
                 least = "0 or more" if name == "weight" else "above 0"
                 raise ValueError(f"{name} expects a number, {least}, and got {value!r}.")
-        given = {"depth": self.depth, "width": self.width, "scale": self.scale, "weight": self.weight}
-        given = {name: v for name, v in (given | {"epochs": self.max_iter}).items() if v is not None}
+        given = {name: asked[name] for name in ("depth", "width", "scale", "weight")} | {"epochs": asked["max_iter"]}
+        given = {name: value for name, value in given.items() if value is not None}
         if not isinstance(self.certified, (bool, np.bool_)):
             raise ValueError(f"certified expects True or False, and got {self.certified!r}.")
         flow = FlowTraining(contraction=CONTRACTION, depth=LAYERS) if self.certified else FlowTraining()
         flow = dataclasses.replace(flow, **given)
         only = any(name in given for name in ("depth", "width", "scale", "weight"))
-        return DensityRecipe(components=self.components, flow=flow, flow_only=only, seed=int(seed))
+        return DensityRecipe(components=asked["components"], flow=flow, flow_only=only, seed=int(seed))
 
     def _learned_context(self, context: Any, n: int) -> np.ndarray:
         """The context, standardized; remembered how."""

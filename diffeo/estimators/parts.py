@@ -6,6 +6,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -42,6 +43,11 @@ def named(value: Any, kind: type[T], known: Mapping[str, Any] | tuple[str, ...],
     raise ValueError(
         f"{argument} expects one of {', '.join(map(repr, known))}, or a {kind.__name__}, and got {value!r}."
     )
+
+
+def plain(value: Any) -> Any:
+    """A number of numpy as one of Python, as searches over grids of them need it; all else as it is."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def median_distance(x: Tensor, count: int = 500) -> float:

@@ -12,7 +12,13 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, TransformerMixin
+from sklearn.base import (
+    BaseEstimator,
+    ClassifierMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    RegressorMixin,
+    TransformerMixin,
+)
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
@@ -20,6 +26,7 @@ from torch import Tensor
 from diffeo.core import Diffeo, Field, Loss, Solver
 from diffeo.estimators.defaults import LABELS, VALUES, Recipe
 from diffeo.estimators.network import Settings, train
+from diffeo.estimators.parts import plain
 from diffeo.estimators.pictured import Pictured
 from diffeo.estimators.shown import some
 from diffeo.estimators.standardization import Standardization
@@ -31,7 +38,7 @@ from diffeo.shapes import Points
 from diffeo.training import Way
 
 
-class ResNet(Pictured, TransformerMixin, BaseEstimator, ABC):
+class ResNet(Pictured, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC):
     r"""What both estimators share: standardized columns, a diffeomorphism φ, a read-out.
 
     E(φ) = weight · ½∫‖v_t‖²_V dt + D(φ(x), y) is made small over the fields v_1 … v_L of a residual network
@@ -150,6 +157,13 @@ class ResNet(Pictured, TransformerMixin, BaseEstimator, ABC):
         with torch.no_grad():
             return self.phi_(start).numpy()
 
+    @property
+    def _n_features_out(self) -> int:
+        """d, for scikit-learn to name the columns of `transform`."""
+        check_is_fitted(self, "phi_")
+        with torch.no_grad():
+            return self.read_in_(torch.zeros(1, len(self.center_), dtype=getattr(torch, self.dtype))).shape[1]
+
     def certificate(self, X: Any = None) -> Any:
         """Lipschitz constants and invertibility, layer by layer, and how tight they are (on rows X, if given)."""
         from diffeo.diagnostics import certificate
@@ -164,7 +178,7 @@ class ResNet(Pictured, TransformerMixin, BaseEstimator, ABC):
             raise ValueError(f"dtype expects 'float32' or 'float64', and got {self.dtype!r}.")
         names = Settings.__dataclass_fields__
         given = {name: value for name, value in self.get_params(deep=False).items() if name in names}
-        return Settings(**{name: value for name, value in given.items() if value is not None}, seed=int(seed))
+        return Settings(**{name: plain(value) for name, value in given.items() if value is not None}, seed=int(seed))
 
     def _recipe(self, classes: bool) -> Recipe | None:
         """What is done unless a field, a head, a way to train, or what else it does not have, is asked for."""
@@ -175,7 +189,7 @@ class ResNet(Pictured, TransformerMixin, BaseEstimator, ABC):
             return None
         given = {"depth": self.depth, "width": self.width, "scale": self.scale, "weight": self.weight}
         given |= {"penalty": self.penalty, "steps": self.max_iter, "seed": int(self.random_state)}
-        given = {name: value for name, value in given.items() if value is not None}
+        given = {name: plain(value) for name, value in given.items() if value is not None}
         return dataclasses.replace(LABELS if classes else VALUES, **given)
 
     def _checked(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -207,7 +221,7 @@ class ResNet(Pictured, TransformerMixin, BaseEstimator, ABC):
         if recipe is None:
             network = train(self._rows(X), y, settings, classes=classes, watch=watch)
         else:
-            limit = math.inf if self.time_limit is None else self.time_limit
+            limit = math.inf if settings.time_limit is None else settings.time_limit
             network = recipe.train(self._rows(X), y, classes=classes, time_limit=limit, watch=watch)
         self.phi_, self.read_in_, self.read_out_ = network.phi, network.read_in, network.read_out
         self.unit_, self.history_ = network.unit, network.history

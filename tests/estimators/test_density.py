@@ -1,6 +1,7 @@
 """A density is a density: it integrates to 1, in any units, within bounds and around circles, and its map inverts."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -208,6 +209,18 @@ def test_rows_without_a_density_are_refused(rows, sentence):
 def test_settings_that_make_no_sense_are_refused(settings, sentence):
     with pytest.raises(ValueError, match=sentence):
         DensityFlow(**{**QUICK, **settings}).fit(ARC)
+
+
+def test_points_to_go_back_have_no_names():
+    """Those of columns are of the table's: the points are of the base."""
+    rows = ARC.copy()
+    law = DensityFlow(**QUICK).fit(rows)
+    law.feature_names_in_ = np.array(["a", "b"], dtype=object)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        law.inverse_transform(np.zeros((2, 2)))
+    with pytest.raises(ValueError, match=r"points of shape \(n, 2\), and got \(2, 3\)"):
+        law.inverse_transform(np.zeros((2, 3)))
 
 
 def test_questions_that_make_no_sense_are_refused(arc):

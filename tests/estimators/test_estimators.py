@@ -1,11 +1,13 @@
 """The estimators keep scikit-learn's promises, and those of every field, head and way to train."""
 
+import time
+
 import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
-from sklearn.model_selection import cross_val_score
+from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -199,6 +201,8 @@ def test_bad_targets_are_told():
         ("width", 1),
         ("weight", -1.0),
         ("tol", float("nan")),
+        ("time_limit", 0),
+        ("time_limit", "a minute"),
         ("dtype", "float16"),
         ("random_state", "zero"),
     ],
@@ -207,6 +211,40 @@ def test_bad_arguments_are_told(name, value):
     X, y = moons(20)
     with pytest.raises(ValueError, match=f"{name} expects"):
         diffeo.ResNetClassifier(**{**SMALL, name: value}).fit(X, y)
+
+
+def test_a_search_may_go_over_numbers_of_numpy():
+    X, y = moons(30)
+    grid = {"depth": np.arange(1, 3), "weight": np.float32([1e-3]), "scale": np.float32([0.5])}
+    for field in (None, "kernel"):
+        search = GridSearchCV(
+            diffeo.ResNetClassifier(field=field, max_iter=np.int64(2)), grid, cv=2, error_score="raise"
+        )
+        assert search.fit(X, y).best_params_["depth"] in (1, 2)
+    one = diffeo.DensityFlow(depth=np.int64(2), width=np.int32(8), scale=np.float32(0.5), max_iter=np.int64(1))
+    assert np.isfinite(one.fit(X).score(X))
+
+
+def test_pipelines_may_name_what_comes_out():
+    X, y = moons(30)
+    clf = diffeo.ResNetClassifier(field="kernel", extra_dims=1, max_iter=1)
+    with pytest.raises(NotFittedError):
+        clf.get_feature_names_out()
+    pipeline = make_pipeline(StandardScaler(), clf).set_output(transform="default").fit(X, y)
+    names = [f"resnetclassifier{k}" for k in range(3)]
+    assert pipeline.get_feature_names_out().tolist() == names
+    assert pipeline.transform(X).shape == (30, 3)
+    assert diffeo.DensityFlow().fit(X).get_feature_names_out().tolist() == ["densityflow0", "densityflow1"]
+
+
+def test_a_time_limit_is_that_of_all_that_is_done():
+    """A trial of whether a flow foresees values at all comes before the training."""
+    X, y = moons(60)
+    late = diffeo.ResNetRegressor(time_limit=1e-3).fit(X, X[:, 0] * y)
+    assert late.history_.reason == "the time limit of 0.001 seconds was reached"
+    start = time.perf_counter()
+    seconds = diffeo.ResNetRegressor(max_iter=40).fit(X, X[:, 0] * y).history_[-1].seconds
+    assert seconds > 0.7 * (time.perf_counter() - start)
 
 
 def test_rows_of_another_width_are_refused(trained):
