@@ -29,7 +29,7 @@ from diffeo.registration.scales import coarse_factors, default_kernel, default_l
 from diffeo.registration.settings import Settings, check_pair
 from diffeo.registration.stages import Progress, Stage, largest_move
 from diffeo.shapes import Curve, Mesh, PointShape
-from diffeo.shapes.sampling import farthest_points, thinned
+from diffeo.shapes.sampling import farthest_points, thinned, trimmed
 
 STEPS = (2, 2, 3)  # of RK4, in the first, the middle and the last stage
 LAYERS = 5  # of a flow, whose velocity is constant within a layer: more than a geodesic needs steps
@@ -129,7 +129,7 @@ class _Run:
         self.progress = progress
         progress.open((source, target), self.parameters | {"versions": report.versions()})
         self.motion = align(a, b, settings.align, self.size, settings.seed)
-        self.center = b.x.mean(0)
+        self.center = trimmed(b).x.mean(0)
         aligned = a if self.motion is None else self.motion @ a
         self.pair = self._internal(aligned), self._internal(b)
         self.thinned = thinned(self.pair[0], CLOUD), thinned(self.pair[1], CLOUD)
@@ -148,7 +148,8 @@ class _Run:
     def start(self) -> Diffeo:
         """The identity, as a map of the chosen kind."""
         source, kernel, s = self.pair[0], self.kernel.rescaled(1 / self.size), self.settings
-        controls = source.x[farthest_points(source.x, s.controls)]
+        places = trimmed(source).x
+        controls = places[farthest_points(places, s.controls)]
         if s.model is Geodesic:
             return Geodesic(kernel, controls, s.solver, self.steps(1.0))
         if s.model is Flow:

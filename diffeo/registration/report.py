@@ -12,6 +12,7 @@ from diffeo.core import Compose, Diffeo, Loss
 from diffeo.diagnostics import flipped, symmetric_distance, turned
 from diffeo.flows import Flow, Geodesic
 from diffeo.shapes import Curve, Mesh, PointShape
+from diffeo.shapes.sampling import trimmed
 
 PACKAGES = ("diffeo", "torch", "numpy", "scipy", "numba", "pykeops", "torchdiffeq")
 
@@ -29,14 +30,19 @@ def versions() -> dict[str, str]:
 
 @torch.no_grad()
 def figures(source: PointShape, target: PointShape, moved: PointShape, phi: Diffeo, loss: Loss) -> dict[str, Any]:
-    """What is measured on the result, in the data's units; None where a figure has no meaning for this kind of map."""
+    """What is measured on the result, in the data's units; None where a figure has no meaning for this kind of map.
+
+    Points that belong to no face or segment count in the data term alone, if the loss looks at them.
+    """
+    data_before, data_after = float(loss(source, target)), float(loss(moved, target))
+    source, target, moved = trimmed(source), trimmed(target), trimmed(moved)
     before, after = symmetric_distance(source, target), symmetric_distance(moved, target)
     _, logdet = phi.with_logdet(source.x)
     folds = face_folds(source, moved, phi)
     return {
         "energy": float(phi.energy()),
-        "data_before": float(loss(source, target)),
-        "data_after": float(loss(moved, target)),
+        "data_before": data_before,
+        "data_after": data_after,
         "distance_before": before.mean,
         "distance_after": after.mean,
         "distance_before_p95": before.p95,

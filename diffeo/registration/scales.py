@@ -15,6 +15,7 @@ from diffeo.core import Loss, WeightedLosses
 from diffeo.kernels import GaussianKernel, Radial
 from diffeo.losses import CurrentLoss, ImageLoss, LandmarkLoss, MeasureLoss, MMDLoss, SinkhornLoss, VarifoldLoss
 from diffeo.shapes import Curve, Mesh, Points, PointShape
+from diffeo.shapes.sampling import trimmed
 
 WIDEST = 0.4  # the widest kernel of the deformation, relative to the extent
 HALVINGS = 3  # narrower kernels beside it, each half as wide and twice as dear
@@ -27,7 +28,7 @@ RATIO = 3.0  # between successive scales of the data term
 
 def extent(*shapes: PointShape) -> float:
     """Twice the largest distance of a point from its shape's mean, in length units."""
-    return max(2 * float((s.x - s.x.mean(0)).norm(dim=1).max()) for s in shapes)
+    return max(2 * float((x - x.mean(0)).norm(dim=1).max()) for x in (trimmed(s).x for s in shapes))
 
 
 def spacing(shape: PointShape) -> float:

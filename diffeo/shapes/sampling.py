@@ -1,11 +1,15 @@
-"""Fewer points for the same shape: controls, and coarse copies for the first rough steps."""
+"""Fewer points for the same shape: controls, coarse copies for the first rough steps, no points without cells."""
 
 from __future__ import annotations
+
+import dataclasses
 
 import torch
 from torch import Tensor
 
 from diffeo.shapes.base import PointShape
+from diffeo.shapes.curve import Curve
+from diffeo.shapes.mesh import Mesh
 from diffeo.shapes.points import Points
 
 LOOKED_AT = 20_000
@@ -53,3 +57,18 @@ def thinned(shape: PointShape, count: int) -> PointShape:
     At the scales of a registration the two are the same measure, and a reduction over pairs costs the square less.
     """
     return coarse(shape, count) if isinstance(shape, Points) and len(shape.x) > count else shape
+
+
+def trimmed(shape: PointShape) -> PointShape:
+    """A curve or surface without the points that belong to none of its cells, and without attributes.
+
+    Such points, left over in many files, are no part of the shape: they have no length or area, and may be anywhere.
+    Clouds, and shapes all of whose points belong to a cell, are returned as they are.
+    """
+    if not isinstance(shape, (Curve, Mesh)):
+        return shape
+    name = "faces" if isinstance(shape, Mesh) else "edges"
+    kept, cells = torch.unique(getattr(shape, name), return_inverse=True)
+    if len(kept) == len(shape.x):
+        return shape
+    return dataclasses.replace(shape, x=shape.x[kept], attributes={}, **{name: cells})

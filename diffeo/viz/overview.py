@@ -14,6 +14,7 @@ from mpl_toolkits.mplot3d import Axes3D
 
 from diffeo.core import Diffeo
 from diffeo.shapes import Curve, Mesh, PointShape
+from diffeo.shapes.sampling import trimmed
 from diffeo.viz.curves import history
 from diffeo.viz.deform import around, grid
 from diffeo.viz.draw import colored, shapes
@@ -48,6 +49,8 @@ def registration(
 
     Returns: a figure of 10 by 7.1 inches, not registered with pyplot; ``figure.savefig("report.png", dpi=150)``.
     """
+    words = remark(source)
+    source, target, moved = trimmed(source), trimmed(target), trimmed(moved)
     d = source.x.shape[1]
     figure = Picture(figsize=(WIDTH, HEIGHT), facecolor="white")
     both = np.concatenate([visible(source.x, 3), visible(target.x, 3)])
@@ -69,7 +72,7 @@ def registration(
         caption(course, "Fit")
         history(course, records)
     figure.text(LEFT / WIDTH, 0.955, title or "Registration", fontsize=LARGE + 3, color=INK)
-    figure.text(RIGHT / WIDTH, 0.955, remark(source), fontsize=NORMAL, color=INK, ha="right")
+    figure.text(RIGHT / WIDTH, 0.955, words, fontsize=NORMAL, color=INK, ha="right")
     return figure
 
 

@@ -9,6 +9,7 @@ import torch
 import diffeo
 from diffeo import Compose, Descent, Flow, Geodesic, Points
 from diffeo.diagnostics import symmetric_distance
+from diffeo.registration.scales import extent
 from tests.marks import cases
 from tests.registration.shapes import ball, bent, blob, cloud, rotation
 
@@ -226,3 +227,46 @@ def test_duplicated_points_and_degenerate_faces_are_fine():
     result = diffeo.register(dataclasses.replace(source, x=x, faces=faces), target)
     assert result.report["distance_after"] < 0.3 * result.report["distance_before"]
     assert torch.isfinite(result.moved.x).all()
+
+
+def with_stray_points(shape, *places):
+    """The shape, with points that belong to none of its cells, the first of all and the last."""
+    stray = shape.x.new_tensor(places)
+    name = "faces" if isinstance(shape, diffeo.Mesh) else "edges"
+    x = torch.cat([stray[:1], shape.x, stray[1:]])
+    return dataclasses.replace(shape, x=x, **{name: getattr(shape, name) + 1})
+
+
+def test_the_extent_is_that_of_points_that_belong_to_a_cell():
+    source = ball()
+    assert extent(with_stray_points(source, [1e3] * 3)) == extent(source)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pair", [PAIRS["curves"], PAIRS["surfaces"]], ids=["curves", "surfaces"])
+def test_points_that_belong_to_no_cell_change_nothing(pair):
+    source, target = pair
+    d = source.x.shape[1]
+    strays = with_stray_points(source, [0.0] * d, [1e3] * d), with_stray_points(target, [-50.0] * d, [0.0] * d)
+    bare, found = (diffeo.register(*p, max_iterations=5, dtype=torch.float64) for p in (pair, strays))
+    assert torch.allclose(found.moved.x[1:-1], bare.moved.x, atol=1e-5)
+    for name in (
+        "energy",
+        "data_after",
+        "min_jacobian",
+        "max_jacobian",
+        "distance_before",
+        "distance_after",
+        "flipped",
+    ):
+        assert found.report[name] == pytest.approx(bare.report[name], rel=1e-3), name
+    assert found.report["inverse_error"] < 1e-12
+    assert found.report["parameters"] == bare.report["parameters"]
+
+
+@pytest.mark.slow
+def test_points_that_belong_to_no_cell_do_not_shrink_the_picture():
+    source, target = PAIRS["curves"]
+    found = diffeo.register(with_stray_points(source, [0.0, 0.0], [1e3, 0.0]), target, max_iterations=2)
+    panels = found.plot().axes
+    assert all(ax.get_xlim()[1] < 10 for ax in panels[:2])

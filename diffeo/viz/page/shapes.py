@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from diffeo.core import Compose, Diffeo
 from diffeo.shapes import Curve, Mesh, PointShape
+from diffeo.shapes.sampling import trimmed
 from diffeo.viz.page.companions import grid_lines, ways
 from diffeo.viz.page.scene import Layer, Scene
 from diffeo.viz.quantities import Displacement, Growth, telling
@@ -59,6 +60,7 @@ def shape_scene(source: PointShape, target: PointShape, phi: Diffeo) -> Scene:
         target: what it was registered to.
         phi: the map, in the dtype and on the device of the source.
     """
+    source, target = trimmed(source), trimmed(target)
     d, before = source.x.shape[1], seen(source)
     shown = source.x[torch.as_tensor(before.rows, device=source.x.device)]
     moments = int(np.clip(NUMBERS // len(shown), FEWEST, MOMENTS))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from diffeo.core import Diffeo
 from diffeo.shapes import PointShape
+from diffeo.shapes.sampling import trimmed
 from diffeo.viz.quantities import Quantity
 from diffeo.viz.stages.base import Stage
 from diffeo.viz.stages.line import LineStage
@@ -27,6 +28,7 @@ def stage(
 
     Raises: ValueError for fewer moments.
     """
+    source, target = trimmed(source), None if target is None else trimmed(target)
     d = source.x.shape[1]
     if d == 1:
         return LineStage(source, target, phi, moments, quantity)
