@@ -45,7 +45,7 @@ def fixed_point_inverse(phi: Layered, y: Tensor, tolerance: float | None = None)
     """
     layers, bounds = _certified(phi)
     if tolerance is None:
-        tolerance = 64 * torch.finfo(y.dtype).eps * max(1.0, float(y.abs().max()) if y.numel() else 0.0)
+        tolerance = 64 * torch.finfo(y.dtype).eps * ((float(y.abs().max()) if y.numel() else 0.0) or 1.0)
     measured, iterations = [], []
     for layer, bound in zip(reversed(layers), reversed(bounds), strict=True):
         y, rate, count = _undo(layer, y, bound, tolerance)

@@ -39,7 +39,7 @@ def robustness_radius(
     bound = certificate(phi).lipschitz if lipschitz is None else lipschitz
     best = scores.argmax(1)
     lead = scores.gather(1, best[:, None]) - scores
-    apart = torch.cdist(weight, weight)[best] * bound
+    apart = torch.cdist(weight, weight, compute_mode="donot_use_mm_for_euclid_dist")[best] * bound
     others = torch.ones_like(scores, dtype=torch.bool).scatter_(1, best[:, None], False)
     radii = torch.where(apart > 0, lead / apart, torch.inf)
     return torch.where(others, radii, torch.inf).amin(1)

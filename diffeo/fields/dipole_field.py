@@ -80,7 +80,7 @@ class DipoleField(Field):
         """Controls, momenta, strengths (which are lengths squared, as momenta are lengths) and the kernel's scale."""
         return DipoleField(
             self.kernel.rescaled(factor),
-            factor * self.controls + shift,
+            factor * self.controls + shift.to(self.controls),
             factor * self.momenta.detach(),
             factor**2 * self.strengths.detach(),
         )

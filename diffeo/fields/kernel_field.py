@@ -104,7 +104,7 @@ class KernelField(WithMomenta, LinearField):
         """Controls, momenta and the kernel's scale in the other units."""
         return KernelField(
             self.kernel.rescaled(factor),
-            factor * self.controls + shift,
+            factor * self.controls + shift.to(self.controls),
             factor * self.momenta.detach(),
             self.unknown.whiten,
         )

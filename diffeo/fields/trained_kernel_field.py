@@ -83,7 +83,8 @@ class TrainedKernelField(Field):
 
     def rescaled(self, factor: float, shift: Tensor) -> TrainedKernelField:
         """Controls, momenta and the kernel in the other units; s has none."""
-        controls, momenta = factor * self.controls.detach() + shift, factor * self.momenta.detach()
+        controls = factor * self.controls.detach() + shift.to(self.controls)
+        momenta = factor * self.momenta.detach()
         return TrainedKernelField(self.kernel.rescaled(factor), controls, momenta, self.log_scale)
 
     def extra_repr(self) -> str:

@@ -92,6 +92,7 @@ class Bounded(Diffeo):
 
     def rescaled(self, factor: float, shift: Tensor) -> Bounded:
         """The box in the other units."""
+        shift = shift.to(self.low)
         return Bounded(factor * self.low + shift, factor * self.high + shift, factor * self.scale)
 
     def _kinds(self) -> tuple[Tensor, Tensor, Tensor]:

@@ -103,5 +103,5 @@ class Descent(Greedy):
     def rescaled(self, factor: float, shift: Tensor) -> Descent:
         """Every layer in the other units."""
         fields = [field.rescaled(factor, shift) for field in self.layer_fields()]
-        controls = None if self.controls is None else factor * self.controls + shift
+        controls = None if self.controls is None else factor * self.controls + shift.to(self.controls)
         return Descent(self.kernel.rescaled(factor), controls, fields)

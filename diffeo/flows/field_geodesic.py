@@ -123,7 +123,7 @@ class FieldGeodesic(Shot):
             p.requires_grad_(learned[name])
         changed = {
             "field": field,
-            "controls": factor * self.controls + shift,
+            "controls": factor * self.controls + shift.to(self.controls),
             "momenta": factor * self.momenta.detach(),
         }
         return FieldGeodesic(**{**self.arguments(), **changed})

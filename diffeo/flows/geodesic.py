@@ -74,7 +74,7 @@ class Geodesic(WithMomenta, Shot):
         """Controls, momenta and the kernel's scale in the other units."""
         changed = {
             "kernel": self.kernel.rescaled(factor),
-            "controls": factor * self.controls + shift,
+            "controls": factor * self.controls + shift.to(self.controls),
             "momenta": factor * self.momenta.detach(),
         }
         return Geodesic(**{**self.arguments(), **changed})

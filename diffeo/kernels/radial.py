@@ -14,7 +14,7 @@ from diffeo.kernels import spectra
 from diffeo.kernels.algebra import Radial
 
 TINY = 1e-30  # added under square roots: at u = 0 the derivative is finite, and times D = 0 exactly 0
-SMALL = 1e-16  # the same where the inverse root is cubed: in float32, that of TINY would overflow, and ∞ · 0 is NaN
+SMALL = 1e-16  # the same in what is infinite at 0: in float32, with TINY it would overflow, and ∞ · 0 is NaN
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class Matern32Kernel(RadialKernel):
         c = 3 / self.scale**2
         s = (c * u + TINY).sqrt()
         e = (-1.0 * s).exp()
-        return (1 + s) * e, -c / 2 * e, c**2 / 4 * e / s
+        return (1 + s) * e, -c / 2 * e, c**2 / 4 * e / (c * u + SMALL).sqrt()
 
     def frequencies(self, n: int, d: int, generator: torch.Generator) -> Tensor:
         """Draws from the spectral measure, shape (n, d)."""

@@ -85,7 +85,7 @@ class Gaussian(Law):
 
     def rescaled(self, factor: float, shift: Tensor) -> Gaussian:
         """Of the same shape, in other units."""
-        return Gaussian(factor * self.mean.detach() + shift, factor * self.factor.detach(), self.trained)
+        return Gaussian(factor * self.mean.detach() + shift.to(self.mean), factor * self.factor.detach(), self.trained)
 
     def extra_repr(self) -> str:
         """The dimension."""

@@ -117,7 +117,7 @@ class Mixture(Law):
     def rescaled(self, factor: float, shift: Tensor) -> Mixture:
         """The same shapes in other units."""
         means, factors = self.means.detach(), self.factors.detach()
-        return Mixture(self.weights.detach(), factor * means + shift, factor * factors, self.trained)
+        return Mixture(self.weights.detach(), factor * means + shift.to(means), factor * factors, self.trained)
 
     def extra_repr(self) -> str:
         """Components and dimension."""

@@ -52,4 +52,5 @@ class Uniform(Law):
 
     def rescaled(self, factor: float, shift: Tensor) -> Uniform:
         """Another box."""
+        shift = shift.to(self.low)
         return Uniform(factor * self.low + shift, factor * self.high + shift)

@@ -384,3 +384,27 @@ def test_momenta_that_nearly_cancel_are_not_certified_by_what_rounding_leaves_of
     assert certificate(shot).bounds[0].step >= (1 - 1e-3) * float(
         torch.linalg.matrix_norm(shot.layers()[0].with_jacobian(x)[1].detach() - torch.eye(2, dtype=dtype), 2).max()
     )
+
+
+def test_fixed_points_are_as_exact_in_small_units():
+    """The tolerance is in rounding units of the largest coordinate, also where that is far below 1."""
+    field = KernelField(GaussianKernel(1.0), cloud(5, 2), 0.1 * cloud(5, 2, seed=1))
+    phi = Flow([field, field]).rescaled(1e-9, torch.zeros(2))
+    x = 1e-9 * cloud(20, 2, seed=2)
+    assert (fixed_point_inverse(phi, phi(x).detach()).x - x).abs().max() < 1e-9 * 1e-12
+
+
+def test_radii_are_proven_for_classes_that_nearly_agree():
+    """Distances of rows by products lose the digits that keep a radius from being too large."""
+    weight = torch.cat([torch.full((30, 1), 1e3), 1e-2 * cloud(30, 1).float()], 1)
+    head = LinearReadOut(2, 30, weight=weight, offset=torch.zeros(30))
+    x = torch.tensor([[0.0, 1.0], [0.0, -1.0]])
+    identity = Affine(torch.eye(2), torch.zeros(2))
+    w = weight.double()
+    apart = (w[:, None] - w).norm(dim=2)
+    scores = x.double() @ w.T
+    for point, radius in zip(scores, robustness_radius(identity, head, x), strict=True):
+        best = int(point.argmax())
+        others = torch.arange(30) != best
+        exact = ((point[best] - point) / apart[best])[others].min()
+        assert abs(float(radius / exact) - 1) < 1e-2

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 
 from diffeo.fields import DipoleField, KernelField
-from diffeo.kernels import GaussianKernel, LaplacianKernel
+from diffeo.kernels import GaussianKernel, LaplacianKernel, Matern32Kernel
 from tests import zoo
 from tests.oracles import cloud, relative, seeds
 
@@ -78,3 +78,12 @@ def test_what_has_no_dipoles_is_refused():
         DipoleField(zoo.GAUSSIAN, c, strengths=torch.zeros(4, 1, dtype=F64))
     with pytest.raises(ValueError, match=r"momenta \(m, d\)"):
         DipoleField(zoo.GAUSSIAN, c, momenta=torch.zeros(4, 3, dtype=F64))
+
+
+@pytest.mark.parametrize("scale", [1e-7, 1e-6, 1.0, 1e6])
+def test_norms_are_finite_in_all_units(scale):
+    """k'' of a Matérn kernel, infinite at 0, is times 0 there: also where its square of a scale is large in float32."""
+    controls, strengths = scale * cloud(4, 2).float(), scale**2 * torch.ones(4)
+    field = DipoleField(Matern32Kernel(scale), controls, scale * cloud(4, 2, seed=1).float(), strengths)
+    assert torch.isfinite(field.sqnorm())
+    assert torch.isfinite(field.jacobian(controls)).all()

@@ -343,3 +343,16 @@ def test_shapes_are_carried_by_their_points(entry):
 def test_only_maps_and_shapes_are_acted_on(entry):
     with pytest.raises(TypeError):
         entry(2) @ 3
+
+
+@pytest.mark.parametrize("entry", [*zoo.DIFFEOS, *zoo.FIELDS], ids=repr)
+def test_units_change_by_a_shift_of_any_precision(entry):
+    """The result has the precision of what is changed, and not of the shift."""
+    d = 2 if 2 in entry.dimensions else entry.dimensions[-1]
+    thing = entry(d, torch.float32, 0)
+    dim = getattr(thing, "dim", d)
+    for dtype in (torch.float32, torch.float64):
+        changed = thing.rescaled(2.0, torch.ones(dim, dtype=dtype))
+        tensors = (*changed.parameters(), *changed.buffers())
+        assert {t.dtype for t in tensors if t.is_floating_point()} <= {torch.float32}
+        assert changed(2 * torch.full((3, dim), 0.1) + 1).dtype == torch.float32
