@@ -96,8 +96,8 @@ class Adaptive(Solver):
 
     Args:
         method: its name in torchdiffeq, for instance "dopri5", "bosh3" or "adaptive_heun".
-        rtol, atol: relative and absolute tolerance; the latter in the units of the positions, so that data that are small
-            in theirs need a smaller one.
+        rtol, atol: relative and absolute tolerance; the latter in the units of the positions, so that small
+            units need another one.
     """
 
     method: str = "dopri5"
