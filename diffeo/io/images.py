@@ -85,7 +85,11 @@ def _checked(raster: Raster) -> Raster:
     if not values.size:
         raise ValueError(f"it has no voxels, its shape is {shape}")
     if len(shape) not in (2, 3) or min(shape) < 2:
-        raise ValueError(f"its shape is {shape}, and two or three axes with at least 2 voxels along each are expected")
+        slice_of = len(shape) == 3 and sorted(shape)[1] > 1
+        way_out = ": of a single slice, the third axis has to be the one with one voxel" if slice_of else ""
+        raise ValueError(
+            f"its shape is {shape}, and two or three axes with at least 2 voxels along each are expected{way_out}"
+        )
     bad = values.size - int(np.isfinite(values).sum())
     if bad:
         raise ValueError(

@@ -573,6 +573,11 @@ def test_a_damaged_header(tmp_path):
     assert "damaged" in refusal(path)
 
 
+def test_a_single_slice_along_another_axis(tmp_path):
+    path = nifti(tmp_path / "a.nii", np.ones((4, 1, 6), np.float32), np.eye(4))
+    assert "expected: of a single slice, the third axis has to be the one with one voxel" in refusal(path)
+
+
 def test_half_a_pair(tmp_path):
     nibabel.Nifti1Pair(np.zeros((4, 5, 6), np.float32), np.eye(4)).to_filename(tmp_path / "a.hdr")
     (tmp_path / "a.hdr").rename(tmp_path / "a.nii")
