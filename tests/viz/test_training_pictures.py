@@ -122,6 +122,17 @@ def test_layers_that_are_not_certified_have_another_color():
     assert bars[0].get_facecolor() == bars[2].get_facecolor() != bars[1].get_facecolor()
 
 
+def test_bounds_that_are_infinite_leave_the_picture():
+    """What was measured, and what is bounded, is seen all the same."""
+    inf = float("inf")
+    residuals, stretches = plot.certificate(certified((inf, 0.2, inf))).axes
+    assert residuals.get_ylim()[1] == pytest.approx(1.155)
+    assert stretches.get_ylim()[1] == pytest.approx(1.05 * 1.2)
+    assert stretches.patches[0].get_height() > 1e3
+    everything = plot.certificate(certified((inf, inf, inf))).axes[1]
+    assert everything.get_ylim()[1] == pytest.approx(1.05 * 1.1)
+
+
 def test_pictures_fit_into_others():
     """As parts of a larger one."""
     figure = Figure(figsize=(14, 8), layout="constrained")
