@@ -76,7 +76,7 @@ def train(
         train: how the network is trained.
         depth: number of layers.
         width: number of features, hidden units or inducing points of a layer.
-        scale: width of the kernels, in standard deviations of a column.
+        scale: width of the kernels, in units in which two rows are about 1.4 from each other.
         weight: price of deformation: larger is smoother, smaller is closer to the data.
         penalty: of the read-out, where it is solved for: ridge and kernel-ridge.
         solver: what kind of step a layer is.

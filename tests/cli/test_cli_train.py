@@ -12,12 +12,13 @@ from contextlib import redirect_stdout
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from diffeo.cli import choices
 from diffeo.cli.main import main
 from diffeo.cli.progress import Progress
-from diffeo.estimators import parts
+from diffeo.estimators import ResNetRegressor, parts
 from diffeo.estimators.files import load_estimator
 from diffeo.estimators.tabular import TableModel
 from diffeo.tables import read_records
@@ -389,3 +390,13 @@ def test_odd_tables_are_learned(case, tmp_path, capsys):
     report = json.loads(capsys.readouterr().out)
     assert report["data"] <= report["history"][0][3]
     assert main(["predict", str(tmp_path / "out"), str(table), "-o", str(tmp_path / "p.csv"), "-q"]) == 0
+
+
+def test_scales_are_in_the_units_that_help_tells(capsys):
+    """Kernels live where standardized columns are divided by √p."""
+    x = np.random.default_rng(0).normal(size=(200, 9))
+    z = ResNetRegressor(field="kernel", depth=1, width=4, max_iter=0).fit(x, x[:, 0]).encode(x).double()
+    assert float(torch.pdist(z).square().mean().sqrt()) == pytest.approx(1.4, abs=0.05)
+    main(["train", "--help"])
+    told = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "--scale FLOAT width of the kernels, in units in which two rows are about 1.4 from each other." in told
