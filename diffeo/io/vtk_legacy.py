@@ -57,8 +57,9 @@ class LegacyVTK(Format):
         blocks = [(content.points, x)]
         if content.normals is not None and geometry.faces is not None:
             blocks.append((content.normals, vertex_normals(x, geometry.faces, content.normals.values)))
+        end = b"\r\n" if b"\r\n" in data[: data.find(b"\n") + 1] else b"\n"  # as the first line ends
         for block, values in sorted(blocks, key=lambda pair: -pair[0].start):
-            data = data[: block.start] + _encoded(values, block, content.binary) + data[block.end :]
+            data = data[: block.start] + _encoded(values, block, content.binary, end) + data[block.end :]
         path.write_bytes(data)
 
 
@@ -87,8 +88,8 @@ def _storable(values: Array) -> Array:
     return values.astype({"b": "u1", "i": "i8", "u": "i8"}.get(values.dtype.kind, "f8"))
 
 
-def _encoded(values: Array, block: Block, binary: bool) -> bytes:
-    """The bytes that replace a block of numbers."""
+def _encoded(values: Array, block: Block, binary: bool, end: bytes) -> bytes:
+    """The bytes that replace a block of numbers, in lines with the given end where they are text."""
     if binary:
         return values.astype(block.dtype).tobytes()
-    return "\n".join(map(" ".join, text.formatted(values))).encode()
+    return end.join(" ".join(row).encode() for row in text.formatted(values))

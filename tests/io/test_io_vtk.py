@@ -52,6 +52,17 @@ def test_unstructured_grid(tmp_path):
         read(tmp_path / "a.vtk")
 
 
+def test_a_moved_file_has_the_line_ends_of_its_original(tmp_path):
+    like, moved = tmp_path / "a.vtk", tmp_path / "moved.vtk"
+    for content in (legacy(CELLS["mesh"]), legacy(CELLS["mesh"]).replace("\n", "\r\n")):
+        like.write_bytes(content.encode())
+        shape = read(like)
+        write(moved, shape.with_positions(shape.x + 1), like=like)
+        written = moved.read_bytes()
+        assert written.count(b"\r\n") == (written.count(b"\n") if "\r" in content else 0)
+        assert torch.equal(read(moved).x, shape.x + 1)
+
+
 def test_point_data_of_every_kind(tmp_path):
     data = """CELL_DATA 2
 SCALARS of_cells float
