@@ -105,12 +105,13 @@ def _map(figure: Figure, source: PointShape, moved: PointShape, phi: Diffeo) -> 
     lo, hi = around(source.x)
     plane = dominant_plane(array(lo), array(hi)) if d > 1 else (0, 0)
     aspect = float((hi - lo)[plane[0]] / (hi - lo)[plane[1]])
-    width = SIDE * min(max(aspect, 0.6), 1.6)
+    in_space = d > 2 and not is_flat(visible(source.x, 3))
+    width = SIDE * min(max(aspect, 0.8 if in_space else 0.6), 1.6)  # no less than the caption needs
     ax = _axes(figure, LEFT, LOWER, width)
     ax.set_anchor("W")
     grid(ax, phi, lo, hi, 24)
     caption(ax, "Deformed grid" if d > 1 else "The map")
-    if d > 2 and not is_flat(visible(source.x, 3)):
+    if in_space:
         names = axis_names(d, range(d))
         caption(ax, f"Deformed grid: {names[plane[0]]}{names[plane[1]]} plane through the center")
     if d > 1:

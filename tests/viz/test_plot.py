@@ -340,6 +340,7 @@ PAIRS = {
     "cloud": (cloud(23_728), cloud(9_000)),
     "surfaces": (sphere(), sphere(radius=1.3)),
     "five coordinates": (cloud(60, 5), cloud(70, 5)),
+    "long and thin": tuple(Curve(c.x * torch.tensor([0.1, 0.1, 20.0]), edges=c.edges) for c in (circle(d=3),) * 2),
 }
 
 
