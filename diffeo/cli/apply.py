@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -52,8 +53,9 @@ def apply(
     phi, source = load_map(transform), read(shape)
     check_dimension(phi, source)
     if isinstance(source, Image):
-        canvas = _canvas(transform, source, reference, inverse)
+        canvas, space = _canvas(transform, source, reference, inverse)
         moved = _carried(phi, source, canvas, interpolation, inverse)
+        moved = replace(moved, attributes=moved.attributes | space)
     else:
         _check_image_options(type(source).__name__, reference, interpolation)
         moved = _moved(phi, source, inverse)
@@ -77,14 +79,18 @@ def _moved(phi: Any, shape: Any, inverse: bool) -> Any:
         return shape.with_positions(phi.inverse(x) if inverse else phi(x))
 
 
-def _canvas(transform: Path, image: Any, reference: Path | None, inverse: bool) -> Any:
-    """The grid of the moved image: that of the reference, of the registration's target (its source), its own."""
+def _canvas(transform: Path, image: Any, reference: Path | None, inverse: bool) -> tuple[Any, dict]:
+    """The grid of the moved image: that of the reference, of the registration's target (its source), its own.
+
+    And, as attributes, what a reference says of the space around it.
+    """
     from diffeo.io import describe, read
     from diffeo.io.grids import grids_in
+    from diffeo.io.images import space_of
     from diffeo.shapes import Image
 
     if reference is None:
-        return grids_in(describe(transform)).get("moving" if inverse else "fixed", image.grid)
+        return grids_in(describe(transform)).get("moving" if inverse else "fixed", image.grid), {}
     other = read(reference)
     if not isinstance(other, Image):
         raise ValueError(f"--reference expects an image, and {reference} is {type(other).__name__}.")
@@ -93,7 +99,7 @@ def _canvas(transform: Path, image: Any, reference: Path | None, inverse: bool) 
             f"--reference expects an image of {image.grid.dim} dimensions, as SHAPE is, and {reference} has "
             f"{other.grid.dim}."
         )
-    return other.grid
+    return other.grid, space_of(other)
 
 
 def _carried(phi: Any, image: Any, canvas: Any, interpolation: Interpolation | None, inverse: bool) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from diffeo.io.guard import check_readable, guarded, has_suffix
 from diffeo.io.itk import ITK
 from diffeo.io.nifti import NIfTI
 from diffeo.io.pictures import Picture
-from diffeo.io.raster import ImageFormat, Raster, is_picture, whole_numbers
+from diffeo.io.raster import SLICE, ImageFormat, Raster, is_picture, whole_numbers
 from diffeo.shapes import Image
 
 FORMATS: tuple[ImageFormat, ...] = (NIfTI(), Picture(), ITK())
@@ -67,6 +68,11 @@ def in_pixels(image: Image) -> bool:
     """Whether positions are pixels, rather than RAS millimeters: as its file said, or else as its grid looks."""
     space = image.attributes.get("space")
     return space == PIXELS if space in (PIXELS, MILLIMETERS) else is_picture(image.grid.affine.numpy())
+
+
+def space_of(image: Image) -> dict[str, Any]:
+    """Those attributes that say where in space an image is: what is sampled on its grid has them, too."""
+    return {name: image.attributes[name] for name in ("space", SLICE) if name in image.attributes}
 
 
 def read_raster(path: Path) -> Raster:

@@ -14,7 +14,7 @@ import numpy as np
 
 from diffeo.io.geometry import Array
 from diffeo.io.guard import silenced
-from diffeo.io.raster import ImageFormat, Raster, from_itk, half_turn, plane, stored
+from diffeo.io.raster import SLICE, ImageFormat, Raster, from_itk, half_turn, plane, stored
 
 VECTOR, DISPLACEMENT = 1007, 1006
 """Intents of files with several values per voxel; ITK and ANTs write their warps as the first, in LPS."""
@@ -38,8 +38,11 @@ class NIfTI(ImageFormat):
         intent = int(header["intent_code"]) if header.get_data_dtype().fields is None else _COLORS
         values = _channels(_numbers(image), intent)
         affine = np.diag([_UNITS.get(int(header["xyzt_units"]) & 7, 1.0)] * 3 + [1.0]) @ image.affine
-        values, affine = plane(values, affine)
         attributes: dict[str, Any] = {"dtype": values.dtype.newbyteorder("=").name}
+        column, height = affine[:3, 2], affine[2, 3]
+        values, affine = plane(values, affine)
+        if len(affine) == 3:
+            attributes[SLICE] = [*column.tolist(), float(height)]
         if intent:
             attributes["intent"] = intent
         if header["intent_name"].item() == _PIXELS and len(affine) == 3:
@@ -61,7 +64,8 @@ class NIfTI(ImageFormat):
 
         values, affine = raster.in_itk()
         channels, shape = len(values), values.shape[1:]
-        affine = _in_space(half_turn(len(shape)) @ affine)
+        slab = None if raster.pixels else raster.attributes.get(SLICE)
+        affine = _in_space(half_turn(len(shape)) @ affine, slab)
         array = stored(values, dtype)
         if channels > 1:
             array = np.moveaxis(array, 0, -1).reshape(*shape, *[1] * (4 - len(shape)), channels)
@@ -156,12 +160,14 @@ def _channels(values: Array, intent: int) -> Array:
     return values.reshape(1, *shape, *[1] * (3 - len(shape)))
 
 
-def _in_space(affine: Array) -> Array:
-    """The affine of a plane, shape (3, 3), as one of space, shape (4, 4)."""
+def _in_space(affine: Array, slab: Any = None) -> Array:
+    """The affine of a plane, shape (3, 3), as one of space, shape (4, 4), where the slice lay that it was read from."""
     if len(affine) == 4:
         return affine
     full = np.eye(4)
     full[np.ix_([0, 1, 3], [0, 1, 3])] = affine
+    if isinstance(slab, list) and len(slab) == 4 and slab[2]:
+        full[:3, 2], full[2, 3] = slab[:3], slab[3]
     return full
 
 

@@ -13,6 +13,8 @@ from diffeo.io.geometry import Array
 
 PICTURE = np.array([[0.0, 1, 0], [1, 0, 0], [0, 0, 1]])
 """From (row, column) to (x = column, y = row): the affine map of every picture."""
+SLICE = "slice"
+"""The attribute of an image of the plane that was a slice of space: the step to the next one, and its height z, RAS."""
 
 
 @dataclass

@@ -14,7 +14,7 @@ from torch import Tensor
 from diffeo.core import CHUNK, Diffeo, Shape
 from diffeo.io import write, write_warp
 from diffeo.io.grids import with_grids
-from diffeo.io.images import in_pixels
+from diffeo.io.images import in_pixels, space_of
 from diffeo.io.pictures import Picture
 from diffeo.io.raster import is_picture
 from diffeo.registration.brightness import difference
@@ -31,7 +31,7 @@ def write_moved(folder: Path, moved: Shape, target: Shape, like: Sequence[str | 
     """
     fixed = images(target)
     parts = [
-        replace(part, attributes=part.attributes | space(fixed[0])) if isinstance(part, Image) and fixed else part
+        replace(part, attributes=part.attributes | space_of(fixed[0])) if isinstance(part, Image) and fixed else part
         for part in (moved.parts if isinstance(moved, Compound) else (moved,))
     ]
     sources = [*like, *[None] * (len(parts) - len(like))]
@@ -77,12 +77,7 @@ def jacobian(phi: Diffeo, fixed: Image) -> Image:
     rows = [part.shape[0] for part in fixed.grid.slabs(CHUNK)]
     ends = [sum(rows[:k]) for k in range(len(rows) + 1)]
     determinants = torch.cat([central_determinants(u, a, b) for a, b in itertools.pairwise(ends)])
-    return Image(determinants[None].float(), fixed.grid, attributes=space(fixed))
-
-
-def space(image: Image) -> dict[str, Any]:
-    """Whether an image's positions are pixels or millimeters, if it is known, as one of its attributes."""
-    return {k: v for k, v in image.attributes.items() if k == "space"}
+    return Image(determinants[None].float(), fixed.grid, attributes=space_of(fixed))
 
 
 def central_determinants(u: Tensor, first: int, last: int) -> Tensor:

@@ -196,6 +196,24 @@ def test_pictures_and_their_landmarks(tmp_path):
     assert moved.sum() == picture.sum()
 
 
+def test_a_slice_lies_where_the_reference_lies(tmp_path):
+    """In space: at its own height, as thick as it was, or as the slice that it is sampled like."""
+    from diffeo.flows import Affine
+    from diffeo.io import save
+
+    save(tmp_path / "t.safetensors", Affine(torch.eye(2, dtype=F64), torch.tensor([1.0, 0.0], dtype=F64)))
+    for name, thick, z in (("a.nii", 3.0, 12.0), ("b.nii", 5.0, 40.0)):
+        affine = np.diag([1.0, 1, thick, 1])
+        affine[2, 3] = z
+        nifti(tmp_path / name, np.arange(30, dtype=np.float32).reshape(5, 6, 1), affine)
+    for like, options in (("a.nii", []), ("b.nii", ["--reference", tmp_path / "b.nii"])):
+        assert run(tmp_path / "t.safetensors", tmp_path / "a.nii", "-o", tmp_path / "c.nii", *options) == 0
+        assert np.array_equal(nib.load(tmp_path / "c.nii").affine, nib.load(tmp_path / like).affine)
+    assert main(["register", *(str(tmp_path / n) for n in ("a.nii", "b.nii")), "-o", str(tmp_path / "out"), "-q"]) == 0
+    for name in ("moved.nii", "jacobian.nii.gz"):
+        assert np.array_equal(nib.load(tmp_path / "out" / name).affine, nib.load(tmp_path / "b.nii").affine)
+
+
 def test_labels_that_are_mixed_are_told(tmp_path, capsys):
     labels = boxes(tmp_path / "a.nii.gz", ((3, 3, 2), (7, 8, 6)))
     assert run(warp(tmp_path / "t.safetensors"), labels, "-o", tmp_path / "b.nii.gz") == 0

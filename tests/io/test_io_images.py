@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import gzip
 import json
@@ -139,6 +140,24 @@ def test_a_slice_is_an_image_of_the_plane(tmp_path, shape):
     found = read(nifti(tmp_path / "a.nii", np.arange(30, dtype=np.float32).reshape(shape), affine))
     assert found.values.shape == (1, 5, 6)
     assert found.grid.affine.tolist() == [[0, -2, 10], [3, 0, 20], [0, 0, 1]]
+
+
+def test_a_slice_stays_where_it_was_in_space(tmp_path):
+    """Its height, and the step to the next one, come back, whatever is made of it in the plane."""
+    affine = np.array([[0, -2, 0.5, 10], [3, 0, 0, 20], [0, 0, 4, 30], [0, 0, 0, 1.0]])
+    found = read(nifti(tmp_path / "a.nii", np.zeros((5, 6, 1), np.float32), affine))
+    write(tmp_path / "b.nii", dataclasses.replace(found, values=found.values + 1))
+    assert np.array_equal(nibabel.load(tmp_path / "b.nii").affine, affine)
+    turned = dataclasses.replace(found, grid=Grid((5, 6), torch.eye(3).double()))
+    write(tmp_path / "c.nii", turned, like=tmp_path / "a.nii")
+    assert nibabel.load(tmp_path / "c.nii").affine.tolist() == [
+        [1, 0, 0.5, 0],
+        [0, 1, 0, 0],
+        [0, 0, 4, 30],
+        [0, 0, 0, 1],
+    ]
+    write(tmp_path / "d.nii", dataclasses.replace(found, attributes={"slice": "no numbers"}))
+    assert nibabel.load(tmp_path / "d.nii").affine[2].tolist() == [0, 0, 1, 0]
 
 
 def test_an_upright_slice_is_no_image_of_the_plane(tmp_path):
