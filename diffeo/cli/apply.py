@@ -31,10 +31,12 @@ def apply(
     becomes I∘φ⁻¹, sampled on the grid of the target.
 
     Args:
-        transform: a transform.safetensors that register wrote.
+        transform: a transform.safetensors that register wrote; or a warp or transform of ITK or ANTs (nii.gz, h5, mat,
+            …), which goes from target to source, as theirs do.
         shape: any shape or image of the same dimension, in the units of the registration.
         out: file to write; the same format as SHAPE keeps all that SHAPE has.
-        reference: image on whose grid the moved image is sampled; by default the target of the registration.
+        reference: image on whose grid the moved image is sampled; by default the target of the registration, or the
+            grid of the warp.
         interpolation: between voxels: nearest (for labels, which stay what they are), linear (default), cubic.
         inverse: apply the inverse map, which goes from target to source: points with φ⁻¹, images with φ.
     """
@@ -48,12 +50,13 @@ def apply(
     from diffeo.diagnostics.dimensions import check_dimension
     from diffeo.io import read, write
     from diffeo.io.transform import load_map
+    from diffeo.io.warps import is_warp, read_warp
     from diffeo.shapes import Image
 
-    phi, source = load_map(transform), read(shape)
+    phi, source = read_warp(transform) if is_warp(transform) else load_map(transform), read(shape)
     check_dimension(phi, source)
     if isinstance(source, Image):
-        canvas, space = _canvas(transform, source, reference, inverse)
+        canvas, space = _canvas(phi, transform, source, reference, inverse)
         moved = _carried(phi, source, canvas, interpolation, inverse)
         moved = replace(moved, attributes=moved.attributes | space)
     else:
@@ -79,7 +82,7 @@ def _moved(phi: Any, shape: Any, inverse: bool) -> Any:
         return shape.with_positions(phi.inverse(x) if inverse else phi(x))
 
 
-def _canvas(transform: Path, image: Any, reference: Path | None, inverse: bool) -> tuple[Any, dict]:
+def _canvas(phi: Any, transform: Path, image: Any, reference: Path | None, inverse: bool) -> tuple[Any, dict]:
     """The grid of the moved image: that of the reference, of the registration's target (its source), its own.
 
     And, as attributes, what a reference says of the space around it.
@@ -87,8 +90,11 @@ def _canvas(transform: Path, image: Any, reference: Path | None, inverse: bool) 
     from diffeo.io import describe, read
     from diffeo.io.grids import grids_in
     from diffeo.io.images import space_of
+    from diffeo.io.warps import is_warp
     from diffeo.shapes import Image
 
+    if reference is None and is_warp(transform):
+        return image.grid if inverse else getattr(phi, "grid", image.grid), {}
     if reference is None:
         return grids_in(describe(transform)).get("moving" if inverse else "fixed", image.grid), {}
     other = read(reference)

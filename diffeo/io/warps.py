@@ -20,7 +20,7 @@ from diffeo.grid import Grid
 from diffeo.io.atomic import replacing
 from diffeo.io.displacement import displacement, warp
 from diffeo.io.guard import check_readable, guarded, has_suffix
-from diffeo.io.images import format_of, read_raster
+from diffeo.io.images import FORMATS, format_of, read_raster
 from diffeo.io.itk_transforms import TRANSFORMS, read_transform, write_transform
 from diffeo.io.raster import from_itk, is_picture
 
@@ -85,6 +85,11 @@ def read_warp(path: str | os.PathLike[str], dtype: torch.dtype = torch.float32, 
     if pixels is not None and pixels != raster.pixels:
         raster = from_itk(*raster.in_itk(), pixels, raster.attributes)
     return guarded(path, lambda: warp(raster, dtype))
+
+
+def is_warp(path: Path) -> bool:
+    """Whether a file is one that ``read_warp`` reads, by its name."""
+    return has_suffix(path, TRANSFORMS) or any(has_suffix(path, kind.suffixes) for kind in FORMATS)
 
 
 def _split(phi: Diffeo) -> tuple[list[Affine], Diffeo | None]:

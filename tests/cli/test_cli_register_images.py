@@ -118,6 +118,36 @@ def test_apply_does_what_register_did(whole, tmp_path):
     assert np.array_equal(first.affine, again.affine)
 
 
+def test_apply_reads_warps_as_other_programs_do(whole, tmp_path):
+    """On the grid of the warp without a reference; points go the other way, and back by --inverse."""
+    out = whole[0]
+    moving = scan(tmp_path / "moving.nii.gz", bend)
+    moved = np.asarray(nibabel.load(out / "moved.nii.gz").dataobj, float)
+    assert main(["apply", str(out / "warp.nii.gz"), str(moving), "-o", str(tmp_path / "m.nii.gz")]) == 0
+    found = nibabel.load(tmp_path / "m.nii.gz")
+    assert np.array_equal(found.affine, nibabel.load(out / "moved.nii.gz").affine)
+    assert np.abs(np.asarray(found.dataobj, float) - moved).max() < 2  # of 200; one is the rounding of whole numbers
+    np.savetxt(tmp_path / "p.txt", [[0.0, 1.0, 2.0], [3.0, -2.0, 1.0]])
+    for transform in ("transform.safetensors", "warp.nii.gz"):
+        assert (
+            main(["apply", str(out / transform), str(tmp_path / "p.txt"), "-o", str(tmp_path / f"{transform}.txt")])
+            == 0
+        )
+    a, b = (np.loadtxt(tmp_path / f"{name}.txt") for name in ("transform.safetensors", "warp.nii.gz"))
+    assert np.abs(a - np.loadtxt(tmp_path / "p.txt")).max() > 0.3
+    assert np.abs(a - b).max() < 0.05
+    argv = [
+        "apply",
+        str(out / "warp.nii.gz"),
+        str(tmp_path / "warp.nii.gz.txt"),
+        "--inverse",
+        "-o",
+        str(tmp_path / "q.txt"),
+    ]
+    assert main(argv) == 0
+    assert np.abs(np.loadtxt(tmp_path / "q.txt") - np.loadtxt(tmp_path / "p.txt")).max() < 1e-3
+
+
 def test_evaluate_and_info_read_what_register_wrote(whole, capsys):
     out = whole[0]
     fixed = out.parents[1] / "fixed.nii.gz"
