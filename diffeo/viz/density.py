@@ -30,6 +30,8 @@ CELLS, FINE = 200, 800  # along each side of a map, and along a curve
 MAP = "Blues"
 LINE = 0.5  # points: the width of level lines
 LONGEST, LEAST = 20, 12  # letters of a column's name that are shown, and of what is before its unit
+CHECKED, OFF, MISSED = 1000, 2.0, 0.02  # draws that check a map, by how much log p may be off, for what part of them
+DRAWN, ENOUGH = 100_000, 10  # draws that replace it, and how many have to be in a cell
 BRIGHT = 0.98  # of the mass shown is below the density at which colors saturate: a thin peak would leave all else pale
 LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)  # of the density at which colors saturate: where lines are drawn
 TAIL, FAR = 0.01, 0.5  # of the points, at each side of a column; of the length of the others: see `span`
@@ -214,8 +216,31 @@ def _curve(
 
 
 def on_grid(law: Law | Callable[[Tensor], Tensor], lo: Tensor, hi: Tensor, cells: int = CELLS) -> Array:
-    """p at the centers of cells, shape (cells, cells)."""
-    return array(log_density(law, cells_of(lo, hi, cells)).exp()).reshape(cells, cells)
+    """p at the centers of cells, shape (cells, cells); means over them where these miss how dense a law is."""
+    p = array(log_density(law, cells_of(lo, hi, cells)).exp()).reshape(cells, cells)
+    return _with_peaks(law, p, lo, hi) if isinstance(law, Law) else p
+
+
+def _with_peaks(law: Law, p: Array, lo: Tensor, hi: Tensor) -> Array:
+    """A map, with what draws fill cells with, where modes are narrower than cells: else only the tails were seen."""
+    generator = torch.Generator().manual_seed(0)
+
+    def places(count: int) -> tuple[Tensor, Tensor]:
+        x = law.sample(count, generator).to(lo)
+        index = ((x - lo) / (hi - lo) * len(p)).floor()
+        seen = ((index >= 0) & (index < len(p))).all(1)
+        return x[seen], (index[seen] @ index.new_tensor([len(p), 1.0])).long().cpu()
+
+    try:
+        x, index = places(CHECKED)
+    except ArithmeticError:  # φ folds, and has no inverse
+        return p
+    with np.errstate(divide="ignore"):
+        off = np.abs(array(log_density(law, x)) - np.log(p.flat[index.numpy()])) > OFF
+    if off.sum() <= MISSED * len(off):
+        return p
+    counts = torch.bincount(places(DRAWN)[1], minlength=p.size).reshape(p.shape).numpy()
+    return np.where(counts >= ENOUGH, counts / DRAWN / float(((hi - lo) / len(p)).prod()), p)
 
 
 def cells_of(lo: Tensor, hi: Tensor, cells: int) -> Tensor:

@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 
 from diffeo.core import Compose
 from diffeo.diagnostics import density_report
-from diffeo.laws import Conditional, Gaussian, Transported, Wrapped
+from diffeo.laws import Conditional, Gaussian, Mixture, Transported, Wrapped
 from diffeo.viz import plot
+from diffeo.viz.density import CELLS, cells_of, on_grid
 from tests import zoo
 from tests import zoo_of_learning as learning
 from tests.oracles import cloud
@@ -152,6 +153,18 @@ def test_rows_of_one_column_are_a_line_as_the_key_says():
     plot.marginals(figure, cloud(60, 1), cloud(90, 1))
     rows = figure.legends[0].legend_handles[0]
     assert (rows.get_linestyle(), rows.get_marker()) == ("-", "None")
+
+
+def test_modes_narrower_than_a_cell_are_seen():
+    """What a map holds in all is 1, also where the centers of cells are all next to the modes."""
+    lo, hi, eye = torch.tensor([-100.0, -400]).double(), torch.tensor([300.0, 700]).double(), torch.eye(2).double()
+    means = torch.tensor([[0.7, 0.4], [200.0, 0], [30, 600]]).double()
+    for narrow in (1e-3, 0.3, 20.0):
+        law = Mixture(torch.full((3,), 1 / 3).double(), means, (narrow * eye).expand(3, 2, 2))
+        cell = float(((hi - lo) / CELLS).prod())
+        assert on_grid(law, lo, hi).sum() * cell == pytest.approx(1, abs=0.03)
+        centers = np.exp(law(cells_of(lo, hi, CELLS)).numpy()).sum() * cell
+        assert (abs(centers - 1) > 0.2) == (narrow < 1)
 
 
 def test_maps_of_one_limit_have_the_same_level_lines():
