@@ -10,6 +10,7 @@ maps, not who uses them
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -129,7 +130,12 @@ def imports_in(source: str, file: Path) -> list[Import]:
 
 
 FILES = sorted(ROOT.rglob("*.py"))
-IMPORTS = [item for file in FILES for item in imports_in(file.read_text(encoding="utf-8"), file)]
+
+
+@cache
+def imports() -> list[Import]:
+    """Of all files."""
+    return [item for file in FILES for item in imports_in(file.read_text(encoding="utf-8"), file)]
 
 
 def forbidden(item: Import) -> bool:
@@ -152,18 +158,18 @@ def test_layers_have_an_order():
 
 
 def test_imports_go_one_way():
-    wrong = [str(item) for item in IMPORTS if forbidden(item)]
+    wrong = [str(item) for item in imports() if forbidden(item)]
     assert not wrong, "\n".join(wrong)
 
 
 def test_shapes_and_flows_never_import_each_other():
     for a, b in (("shapes", "flows"), ("flows", "shapes"), ("fields", "shapes"), ("losses", "flows")):
-        assert not [str(i) for i in IMPORTS if i.layer == a and layer_of(i.target) == b]
+        assert not [str(i) for i in imports() if i.layer == a and layer_of(i.target) == b]
 
 
 def test_imports_for_types_stay_within_their_package():
     """They hide a cycle; inside one package that is a matter of files, between packages one of design."""
-    wrong = [str(i) for i in IMPORTS if i.for_types and layer_of(i.target) != i.layer and forbidden(i)]
+    wrong = [str(i) for i in imports() if i.for_types and layer_of(i.target) != i.layer and forbidden(i)]
     assert not wrong, "\n".join(wrong)
 
 
@@ -171,7 +177,7 @@ def test_modules_of_a_layer_form_no_cycle():
     """At run time, imports inside functions aside."""
     modules = {module_of(file) for file in FILES}
     graph: dict[str, set[str]] = {module: set() for module in modules}
-    for item in IMPORTS:
+    for item in imports():
         if item.for_types or item.inside:
             continue
         target = item.target
