@@ -516,6 +516,7 @@ def test_odd_input_is_registered(case, tmp_path, capsys):
     assert report["min_corner"] > 0  # small where one voxel is enlarged to a blob
 
 
+@pytest.mark.slow
 def test_label_maps_stay_label_maps(tmp_path, capsys):
     """As `evaluate` says, as the report says, and as what is opened again says."""
     names, files = np.array([0, 30, 2, 7], np.uint8), []

@@ -17,6 +17,7 @@ from diffeo.kernels import GaussianKernel
 from diffeo.laws import Conditional, Gaussian, Mixture, Transported, Wrapped
 from tests import zoo
 from tests import zoo_of_learning as learning
+from tests.marks import cases
 from tests.oracles import cloud
 
 F64 = torch.float64
@@ -256,7 +257,7 @@ def test_no_tail_is_cut_off():
         assert mass(law.log_prob, low, high, cloud(9, d)).value == pytest.approx(1, abs=1e-3)
 
 
-@pytest.mark.parametrize("d", [1, 2, 3])
+@pytest.mark.parametrize("d", cases([1, 2, 3], slow=[2, 3]))
 def test_modes_between_the_points_of_a_grid_are_not_missed(d):
     """Narrow modes, far apart, one of them flat: no grid sees them, draws do; and that there are twice as many."""
     still, away = torch.zeros(d, dtype=F64), torch.full((d,), 1e4, dtype=F64)

@@ -95,6 +95,7 @@ def test_of_few_points_in_many_dimensions_covariances_are_not_believed(n, d):
     assert loss < 0.2 * d
 
 
+@pytest.mark.slow
 def test_columns_that_nearly_follow_from_others_are_as_good_as_their_covariance():
     """Three unknowns in ten columns, and noise of a thousandth: nearly the likelihood of the plain covariance."""
     covariance = cloud(3, 10).T @ cloud(3, 10) + 1e-6 * torch.eye(10, dtype=F64)

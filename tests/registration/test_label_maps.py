@@ -101,6 +101,7 @@ def test_a_sum_of_losses_compares_memberships():
     assert len(result.moved.values.unique()) == 4
 
 
+@pytest.mark.slow
 def test_each_part_of_a_compound_as_its_own_loss_says(tmp_path):
     marks = Points(torch.tensor([[-12.0, -3], [6, 11], [9, -10]]))
     source = Compound([picture(square(), bend), regions(before=bend), marks])
