@@ -30,7 +30,11 @@ CELLS, FINE = 200, 800  # along each side of a map, and along a curve
 MAP = "Blues"
 LINE = 0.5  # points: the width of level lines
 LONGEST, LEAST = 20, 12  # letters of a column's name that are shown, and of what is before its unit
-CHECKED, OFF, MISSED = 1000, 2.0, 0.02  # draws that check a map, by how much log p may be off, for what part of them
+CHECKED, OFF, MISSED = (
+    1000,
+    2.0,
+    0.02,
+)  # draws that check a map or refine a curve; by how much log p is off; for how many
 DRAWN, ENOUGH = 100_000, 10  # draws that replace it, and how many have to be in a cell
 BRIGHT = 0.98  # of the mass shown is below the density at which colors saturate: a thin peak would leave all else pale
 LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)  # of the density at which colors saturate: where lines are drawn
@@ -197,6 +201,7 @@ def _curve(
     name: str,
 ) -> float:
     x = (lo + (hi - lo) * (torch.arange(FINE, device=lo.device).to(lo)[:, None] + 0.5) / FINE).reshape(-1, 1)
+    x = torch.cat([x, draws_within(law, lo, hi, CHECKED)]).sort(0).values  # a mode may be narrower than a step
     handles = []
     if data is not None:
         ax.hist(array(data)[:, 0], bins=60, range=(float(lo), float(hi)), density=True, color="#d8d8d8")
@@ -223,24 +228,27 @@ def on_grid(law: Law | Callable[[Tensor], Tensor], lo: Tensor, hi: Tensor, cells
 
 def _with_peaks(law: Law, p: Array, lo: Tensor, hi: Tensor) -> Array:
     """A map, with what draws fill cells with, where modes are narrower than cells: else only the tails were seen."""
-    generator = torch.Generator().manual_seed(0)
 
-    def places(count: int) -> tuple[Tensor, Tensor]:
-        x = law.sample(count, generator).to(lo)
-        index = ((x - lo) / (hi - lo) * len(p)).floor()
-        seen = ((index >= 0) & (index < len(p))).all(1)
-        return x[seen], (index[seen] @ index.new_tensor([len(p), 1.0])).long().cpu()
+    def places(x: Tensor) -> Tensor:
+        index = ((x - lo) / (hi - lo) * len(p)).long().clamp(max=len(p) - 1)
+        return (index[:, 0] * len(p) + index[:, 1]).cpu()
 
-    try:
-        x, index = places(CHECKED)
-    except ArithmeticError:  # φ folds, and has no inverse
-        return p
+    x = draws_within(law, lo, hi, CHECKED)
     with np.errstate(divide="ignore"):
-        off = np.abs(array(log_density(law, x)) - np.log(p.flat[index.numpy()])) > OFF
+        off = np.abs(array(log_density(law, x)) - np.log(p.flat[places(x).numpy()])) > OFF
     if off.sum() <= MISSED * len(off):
         return p
-    counts = torch.bincount(places(DRAWN)[1], minlength=p.size).reshape(p.shape).numpy()
+    counts = places(draws_within(law, lo, hi, DRAWN)).bincount(minlength=p.size).reshape(p.shape).numpy()
     return np.where(counts >= ENOUGH, counts / DRAWN / float(((hi - lo) / len(p)).prod()), p)
+
+
+def draws_within(law: Law | Callable[[Tensor], Tensor], lo: Tensor, hi: Tensor, count: int) -> Tensor:
+    """So many draws of a law, those in a box, shape (n, d), always the same; none where it only knows its density."""
+    try:
+        x = law.sample(count, torch.Generator().manual_seed(0)).to(lo) if isinstance(law, Law) else lo[None][:0]
+    except ArithmeticError:  # φ folds, and has no inverse
+        x = lo[None][:0]
+    return x[((x >= lo) & (x <= hi)).all(1)]
 
 
 def cells_of(lo: Tensor, hi: Tensor, cells: int) -> Tensor:

@@ -167,6 +167,17 @@ def test_modes_narrower_than_a_cell_are_seen():
         assert (abs(centers - 1) > 0.2) == (narrow < 1)
 
 
+def test_modes_narrower_than_a_step_are_seen():
+    """A curve in one dimension is as high as the density, wherever the modes are."""
+    means, factors = torch.tensor([[0.0], [5000.0]]).double(), torch.full((2, 1, 1), 0.5).double()
+    law = Mixture(torch.tensor([0.5, 0.5]).double(), means, factors)
+    axes = Figure().add_subplot()
+    plot.density(axes, law, torch.tensor([-1000.0]).double(), torch.tensor([6000.0]).double())
+    x, y = axes.lines[0].get_data()
+    assert np.asarray(y).max() == pytest.approx(0.5 / math.sqrt(2 * math.pi) / 0.5, rel=0.01)
+    assert (np.diff(np.asarray(x)) >= 0).all()
+
+
 def test_maps_of_one_limit_have_the_same_level_lines():
     law, other = law_of(2), Gaussian.standard(2, F64)
     figure = plot.law(law, exact=other, names=["a", "b [m]"])
